@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT */
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "cli_json.h"
+
+#define TIMEOUT_MS 5000
+
+enum { OPT_RULE = CLI_OPT_OWN, OPT_ACCOUNT };
+
+static const struct option options[] = {
+	{ "rule",	required_argument,	NULL, OPT_RULE },
+	{ "account",	required_argument,	NULL, OPT_ACCOUNT },
+	CLI_COMMON_OPTIONS
+};
+
+/* The name the agent will know: of /etc/passwd, not of name services. */
+static bool
+user_name(int64_t uid, char *buf, size_t size)
+{
+	FILE *f = fopen("/etc/passwd", "re");
+	const struct passwd *pw;
+	bool found = false;
+
+	if (!f)
+		return false;
+	while (!found && (pw = fgetpwent(f))) {
+		found = (int64_t)pw->pw_uid == uid && strlen(pw->pw_name) < size;
+		if (found)
+			snprintf(buf, size, "%s", pw->pw_name);
+	}
+	fclose(f);
+	return found;
+}
+
+/* Uids that stand for different people at different times, or for nobody: the
+   agent refuses them in rules. */
+static bool
+is_shared_uid(int64_t uid)
+{
+	return (uid >= 61184 && uid <= 65519) || uid == 65534 || uid == 65535;
+}
+
+static bool
+member_string(const struct json *o, const char *name, char *buf, size_t size)
+{
+	struct json v;
+
+	return json_member(o, name, &v) && json_string(&v, buf, size) && *buf;
+}
+
+/* Facts have three values, which may be told as true, "yes" and null. */
+static bool
+member_is(const struct json *o, const char *name, char letter, const char *word)
+{
+	char text[16];
+	struct json v;
+
+	if (!json_member(o, name, &v))
+		return false;
+	return json_type(&v) == letter ||
+	       (json_string(&v, text, sizeof(text)) && strcmp(text, word) == 0);
+}
+
+static void
+print_members(const struct json *o)
+{
+	struct json iter = json_begin(o), name, value, item, in;
+	char text[2048];
+
+	while (json_next(&iter, &name, &value)) {
+		if (!json_string(&name, text, sizeof(text)))
+			continue;
+		printf("%-10s", text);
+		if (json_type(&value) == '[') {
+			in = json_begin(&value);
+			for (bool any = false; json_next(&in, NULL, &item);
+			     any = true) {
+				if (any)
+					putchar(' ');
+				json_print(stdout, &item, 10);
+			}
+		} else {
+			json_print(stdout, &value, 10);
+		}
+		putchar('\n');
+	}
+}
+
+/* A stanza's value: escaped are wildcards, and what would cut it in the file's
+   grammar: blanks, quotes and comments. */
+static void
+print_pattern(const char *s)
+{
+	for (; *s; s++) {
+		if (strchr("*\\ \"'#", *s))
+			putchar('\\');
+		putchar(*s);
+	}
+}
+
+/* alice-calls-billing-example-com: for people, and unlike the other rules. */
+static void
+print_rule_name(const char *user, const char *audience)
+{
+	const char *s = strstr(audience, "://");
+	size_t n = 0;
+
+	for (; *user; user++)
+		putchar(isalnum((unsigned char)*user) ? *user : '-');
+	printf("-calls-");
+	for (s = s ? s + 3 : audience; *s && !strchr("/?#", *s) && n < 60; s++, n++)
+		putchar(isalnum((unsigned char)*s) ? *s : '-');
+}
+
+static void
+print_comments(const struct json *me, int64_t uid, bool named)
+{
+	char text[300];
+
+	if (member_is(me, "allowed", 't', "yes") ||
+	    member_is(me, "verdict", 't', "allow") ||
+	    member_is(me, "verdict", 't', "yes"))
+		printf("# Not needed: %s%s admits you already.\n",
+		       member_string(me, "rule", text, sizeof(text)) ? "rule " : "",
+		       member_string(me, "rule", text, sizeof(text)) ? text
+			: "a rule");
+	printf("# For /etc/gce-oidc-agent/agent.conf.d/, then:"
+	       " gce-oidc-agent reload\n");
+	if (!named)
+		printf("# user (%" PRId64 ") has no name in /etc/passwd\n", uid);
+	if (member_string(me, "unit", text, sizeof(text)))
+		printf("# only this unit: add unit = %s\n", text);
+}
+
+static int
+print_rule(const struct json *me, const char *audience, const char *account)
+{
+	char user[256], unit[256] = "";
+	struct json v;
+	bool named;
+	int64_t uid;
+
+	if (!json_member(me, "uid", &v) || !json_integer(&v, &uid))
+		return cli_fail(CLI_NOT_FOUND, "the agent cannot tell who is"
+				" asking, so no rule could admit it");
+	named = user_name(uid, user, sizeof(user));
+	if (!named)
+		snprintf(user, sizeof(user), "%" PRId64, uid);
+	member_string(me, "unit", unit, sizeof(unit));
+	if (is_shared_uid(uid) && !*unit)
+		return cli_fail(CLI_NOT_FOUND, "uid %" PRId64 " stands for"
+				" different people at different times and cannot be"
+				" in a rule: run this as a systemd unit, or as a"
+				" user of its own", uid);
+
+	print_comments(me, uid, named);
+	printf("[rule ");
+	print_rule_name(user, audience);
+	printf("]\n");
+	if (is_shared_uid(uid))
+		printf("unit     = %s\n", unit);
+	else
+		printf("user     = %s\n", user);
+	if (!member_is(me, "host", 't', "yes"))
+		printf("host     = any\n");
+	if (account)
+		printf("account  = %s\n", account);
+	printf("audience = ");
+	print_pattern(audience);
+	putchar('\n');
+	return cli_flush();
+}
+
+static int
+show(const struct conn *c, const char *audience, const char *account)
+{
+	struct json me;
+
+	if (!json_parse(c->answer.body, c->answer.body_len, &me) ||
+	    json_type(&me) != '{')
+		return cli_fail(CLI_PROTOCOL, "the agent's answer is not JSON");
+	if (audience)
+		return print_rule(&me, audience, account);
+	print_members(&me);
+	return cli_flush();
+}
+
+static char *
+format_target(const char *audience, const char *account)
+{
+	char *aud = conn_encode(audience ? audience : "");
+	char *acc = conn_encode(account ? account : ""), *target = NULL;
+	int r = -1;
+
+	if (aud && acc)
+		r = asprintf(&target, "/v1/whoami%s%s%s%s", audience
+			     ? "?audience=" : "", aud, account ? "&account=" : "",
+			     acc);
+	free(aud);
+	free(acc);
+	return r < 0 ? NULL : target;
+}
+
+/* It goes into a file that people paste: one line, of printable characters. */
+static bool
+is_plain(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < ' ' || *s == 127)
+			return false;
+	return true;
+}
+
+static int
+whoami_run(struct cli *cli, int argc, char **argv)
+{
+	const char *audience = NULL, *account = NULL;
+	struct conn c;
+	char *target;
+	int opt, code;
+
+	while ((opt = cli_option(cli, argc, argv, options)) != -1) {
+		switch (opt) {
+		case OPT_RULE:
+			audience = optarg;
+			break;
+		case OPT_ACCOUNT:
+			account = optarg;
+			break;
+		default:
+			return CLI_USAGE;
+		}
+	}
+	if (optind != argc)
+		return cli_usage(cli, "whoami takes no arguments");
+	if (account && !audience)
+		return cli_usage(cli, "--account needs --rule");
+	if (audience && (!*audience || strlen(audience) > 2048 ||
+			 !is_plain(audience)))
+		return cli_usage(cli, "not an audience");
+	if (account && (!*account || strlen(account) > 512 || !is_plain(account)))
+		return cli_usage(cli, "not an account");
+
+	target = format_target(audience, account);
+	if (!target)
+		return cli_fail(CLI_INTERNAL, "memory is gone");
+	code = cli_get(cli, &c, target, TIMEOUT_MS);
+	if (code == CLI_OK)
+		code = show(&c, audience, account);
+	conn_clear(&c);
+	free(target);
+	return code;
+}
+
+const struct cli_command cli_whoami = {
+	.name = "whoami",
+	.args = "[--rule AUDIENCE [--account=A]]",
+	.what = "what the agent sees of who is asking",
+	.help =
+"  --rule AUDIENCE      the stanza that would admit me to it\n"
+"  --account=A          for another of the agent's accounts\n",
+	.run = whoami_run,
+};
