@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* JSON in, by json-c and nobody else; JSON out, by appending to a buffer.
+
+   A struct json is a value inside a document.  The document's root is freed
+   with json_free(); everything got from it lives as long as the root. */
+
+#include "base/base.h"
+#include "base/buf.h"
+
+struct json;
+
+#define JSON_DEPTH	16
+
+/* One complete value of RFC 8259 and valid UTF-8, nothing behind it but white
+   space; arrays and objects at most depth deep in each other; no name holds a
+   NUL.  Of names given twice the last counts.  NULL if it is anything else, or
+   nothing but null. */
+struct json *json_parse(const char *text, size_t len, int depth);
+struct json *json_free(struct json *root);
+DEFINE_CLEANUP(struct json *, json_free)
+
+bool json_is_object(const struct json *j);
+bool json_is_array(const struct json *j);
+
+/* All of these accept a NULL j, so that look-ups can be chained; NULL or false
+   where there is no such member, or it is null or of another type. */
+const struct json *json_get(const struct json *j, const char *key);
+const char *json_string(const struct json *j);		/* NULL if it holds a NUL */
+const char *json_get_string(const struct json *j, const char *key);
+bool json_int(const struct json *j, int64_t *ret);	/* integers > INT64_MIN */
+bool json_get_int(const struct json *j, const char *key, int64_t *ret);
+bool json_get_bool(const struct json *j, const char *key, bool *ret);
+size_t json_array_len(const struct json *j);
+const struct json *json_array_at(const struct json *j, size_t i);
+
+/* Append s as a JSON string, quotes included.  s is escaped as RFC 8259 asks;
+   bytes that are not UTF-8 become U+FFFD.  The slash stays as it is. */
+int json_write_string(struct buf *b, const char *s);
