@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The agent's only way out: requests to upstream servers, on the event loop.
+
+   One http_client is one libcurl multi handle; one http_call is one request,
+   with its retries.  The contract every asynchronous operation in this code
+   base keeps:
+
+   - the callback runs exactly once, and never before the start function has
+     returned;
+   - freeing the call cancels it, and then the callback never runs;
+   - when the callback runs the call is already gone, so the callback may free
+     whatever it likes, including the object it was called for.
+
+   Certificates and host names are verified, redirects never followed, the
+   environment never consulted, sizes bounded as the bytes come in. */
+
+#include <systemd/sd-event.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "http/message.h"
+#include "http/retry.h"
+
+struct http_client;
+struct http_call;
+
+struct http_lane_options {
+	uint64_t connect_usec;		/* per try */
+	uint64_t try_usec;		/* per try, connect included */
+	struct retry_options retry;
+};
+
+struct http_client_options {
+	const char *user_agent;
+	const char *ca_file;		/* NULL: the system's */
+	const char *proxy;		/* for HTTP_LANE_GOOGLE only; NULL: none */
+	bool proxy_environment;		/* take proxy from https_proxy & co. */
+	size_t max_body;		/* larger answers are an error */
+	unsigned host_connections;	/* at most so many to one host */
+	bool plain_http;		/* test endpoints: http in all lanes */
+	struct http_lane_options lane[HTTP_LANES];
+};
+
+/* Exactly one of re and e is set.  Any HTTP status is an answer; e means that
+   after all tries there was none (ERR_UNAVAILABLE, or ERR_TIMEOUT where the
+   deadline came first).  Both are borrowed for the call. */
+typedef void http_done_fn(void *userdata, const struct http_response *re,
+			  const struct err *e);
+
+/* libcurl itself is initialised by the first call, not here.  o's strings are
+   copied.  The program must ignore SIGPIPE: TLS writes would raise it. */
+int http_client_new(sd_event *event, const struct http_client_options *o,
+		    struct http_client **ret, struct err *e);
+/* All calls must be gone. */
+struct http_client *http_client_free(struct http_client *c);
+DEFINE_CLEANUP(struct http_client *, http_client_free)
+
+/* Takes over the contents of q, also on failure.  *deadline is CLOCK_BOOTTIME in
+   microseconds; it is read anew at every decision, so it may move while the call
+   lasts and must live as long as the call.  *ret is the caller's to free; the
+   pointer itself must stay where it is as long as the call: it is set to NULL
+   when the call ends.  A deadline that has passed is refused (ERR_TIMEOUT). */
+int http_client_start(struct http_client *c, struct http_request *q,
+		      const uint64_t *deadline,
+		      http_done_fn *done, void *userdata,
+		      struct http_call **ret, struct err *e);
+struct http_call *http_call_free(struct http_call *call);
+
+/* Requests sent so far, tries included. */
+uint64_t http_client_sent(const struct http_client *c);

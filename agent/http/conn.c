@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "http/conn.h"
+
+#define INPUT_FIRST	1024	/* bytes of own buffer; most requests fit */
+#define DISCARD_READS	64
+#define LINGER_READS	1024	/* in SERVER_LINGER_USEC, 16 MiB at most */
+
+struct conn *
+conn_new(struct http_server *s, int fd, int tag)
+{
+	struct conn *c = xcalloc(1, sizeof(*c));
+
+	c->x.server = s;
+	c->fd = fd;
+	c->tag = tag;
+	c->armed = EPOLLIN;
+	c->expires = s->now + MIN(s->opt.lifetime_usec, UINT64_MAX - s->now);
+	c->state = CONN_IDLE;
+	c->queue = QUEUE_IDLE;
+	TAILQ_INSERT_TAIL(&s->queues[QUEUE_IDLE], c, link);
+	s->n_conns++;
+	conn_enqueue(c, QUEUE_IDLE);
+	return c;
+}
+
+struct held *
+conn_hold(struct conn *c)
+{
+	if (!c->held)
+		c->held = xcalloc(1, sizeof(*c->held));
+	return c->held;
+}
+
+static void
+conn_drop_input(struct conn *c)
+{
+	struct held *h = c->held;
+
+	if (!h || !h->in)
+		return;
+	explicit_bzero(h->in, h->in_size);
+	free(h->in);
+	server_charge(c->x.server, h->in_size, 0);
+	h->in = NULL;
+	h->in_len = h->in_size = h->scanned = h->need = 0;
+}
+
+void
+conn_drop_output(struct conn *c)
+{
+	struct held *h = c->held;
+
+	if (!h || !h->out)
+		return;
+	explicit_bzero(h->out, h->out_len);
+	free(h->out);
+	server_charge(c->x.server, h->out_len, 0);
+	h->out = NULL;
+	h->out_len = h->out_sent = 0;
+}
+
+static void
+conn_let_go(struct conn *c)
+{
+	if (!c->held)
+		return;
+	conn_drop_input(c);
+	conn_drop_output(c);
+	if (c->held->refused)
+		server_charge(c->x.server, sizeof(*c->held->refused), 0);
+	free(c->held->refused);
+	free(c->held);
+	c->held = NULL;
+}
+
+void
+conn_free(struct conn *c)
+{
+	struct http_server *s = c->x.server;
+
+	assert(c->state == CONN_CLOSED);
+
+	if (c->admitted && s->ops.forget)
+		s->ops.forget(s->userdata, c->ctx);
+	conn_let_go(c);
+	free(c);
+}
+
+void
+conn_enqueue(struct conn *c, enum conn_queue queue)
+{
+	struct http_server *s = c->x.server;
+
+	TAILQ_REMOVE(&s->queues[c->queue], c, link);
+	TAILQ_INSERT_TAIL(&s->queues[queue], c, link);
+	c->queue = (uint8_t)queue;
+	if (queue >= QUEUES_TIMED)
+		return;
+	c->deadline = s->now + MIN(s->timeouts[queue], UINT64_MAX - s->now);
+	if (c->deadline < s->armed)
+		server_arm(s, c->deadline);
+}
+
+/* The memory stays until the batch of events is through: a later one of them
+   may be about this connection, and its handler may be running. */
+void
+conn_close(struct conn *c)
+{
+	bool waiting = c->state == CONN_WAIT;
+
+	if (c->state == CONN_CLOSED)
+		return;
+	close(c->fd);
+	c->fd = -1;
+	c->state = CONN_CLOSED;
+	conn_enqueue(c, QUEUE_CLOSED);
+	c->x.server->n_conns--;
+	server_wake(c->x.server);
+
+	if (waiting && c->held && c->held->gone)
+		c->held->gone(c->held->gone_userdata);
+}
+
+void
+conn_arm(struct conn *c, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = c };
+
+	if (c->armed == events)
+		return;
+	if (epoll_ctl(c->x.server->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev) < 0) {
+		conn_close(c);
+		return;
+	}
+	c->armed = (uint8_t)events;
+}
+
+/* Room for size bytes of input; false: over the budget. */
+static bool
+conn_reserve(struct conn *c, size_t size)
+{
+	struct held *h = conn_hold(c);
+	char *in;
+
+	if (size <= h->in_size)
+		return true;
+	if (!server_charge(c->x.server, h->in_size, size))
+		return false;
+	in = xcalloc(size, 1);
+	if (h->in) {
+		memcpy(in, h->in, h->in_len);
+		explicit_bzero(h->in, h->in_size);
+		free(h->in);
+	}
+	h->in = in;
+	h->in_size = size;
+	return true;
+}
+
+/* Keep input that cannot be used yet; own: it is in the own buffer already. */
+static bool
+conn_keep(struct conn *c, const char *p, size_t len, bool own)
+{
+	if (len == 0 || !own)
+		conn_drop_input(c);
+	if (len == 0)
+		return true;
+	if (!own && !conn_reserve(c, len))
+		return false;
+	/* Not in vain: a body may come byte by byte. */
+	if (p != c->held->in)
+		memmove(c->held->in, p, len);
+	c->held->in_len = len;
+	c->held->scanned = c->held->need = 0;
+	return true;
+}
+
+/* Nothing is asked, nothing is owed. */
+static void
+conn_rest(struct conn *c)
+{
+	conn_let_go(c);
+	c->state = CONN_IDLE;
+	conn_enqueue(c, QUEUE_IDLE);
+	conn_arm(c, EPOLLIN);
+}
+
+/* A socket closed with input unread makes the peer see a reset, perhaps before
+   it has read the answer. */
+static void
+conn_discard(struct conn *c)
+{
+	char sink[4096];
+	ssize_t n;
+
+	for (int i = 0; i < DISCARD_READS; i++) {
+		n = recv(c->fd, sink, sizeof(sink), MSG_DONTWAIT);
+		if (n < (ssize_t)sizeof(sink))
+			break;
+	}
+}
+
+/* May run inside the handler, which may still look at the input. */
+void
+conn_sent(struct conn *c)
+{
+	if (c->closing && c->linger && !c->x.server->draining) {
+		shutdown(c->fd, SHUT_WR);
+		c->state = CONN_LINGER;
+		conn_enqueue(c, QUEUE_LINGER);
+		conn_arm(c, EPOLLIN);
+	} else if (c->closing) {
+		conn_discard(c);
+		conn_close(c);
+	} else if (c->state == CONN_ASKED) {
+		c->state = CONN_IDLE;
+	} else if (c->held && c->held->in_len > 0) {
+		c->state = CONN_READY;
+		conn_enqueue(c, QUEUE_READY);
+		server_wake(c->x.server);
+	} else {
+		conn_rest(c);
+	}
+}
+
+/* The handler has returned, and the next request has to wait; rest is what came
+   behind this one. */
+static void
+conn_pause(struct conn *c, const char *rest, size_t len, bool own)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	if (c->state == CONN_ASKED) {
+		c->state = CONN_WAIT;
+		conn_arm(c, 0);
+	}
+	if (c->closing)
+		len = 0;
+	if (!conn_keep(c, rest, len, own))
+		c->closing = c->linger = true;
+}
+
+void
+conn_refuse(struct conn *c, const struct err *e, bool linger)
+{
+	struct http_server *s = c->x.server;
+
+	s->head = (struct http_head){ .method = HTTP_OTHER };
+	s->body = (struct http_span){ NULL, 0 };
+	c->closing = true;
+	c->linger = linger;
+	c->state = CONN_ASKED;
+	conn_enqueue(c, QUEUE_WAIT);
+	s->ops.refuse(s->userdata, &c->x, e);
+	conn_pause(c, NULL, 0, false);
+}
+
+static void
+conn_refuse_busy(struct conn *c)
+{
+	struct err e;
+
+	err_set(&e, ERR_BUSY, "too much unfinished input from all connections"
+		" together");
+	e.retry_usec = USEC_PER_SEC;
+	conn_refuse(c, &e, true);
+}
+
+/* The length of a whole request, which is in server->head and ->body then; 0 and
+   *need if its head is whole; negative. */
+static ssize_t
+conn_parse(struct conn *c, const char *p, size_t len, size_t *scanned,
+	   size_t *need, struct err *e)
+{
+	struct http_server *s = c->x.server;
+	ssize_t n;
+
+	if (len < *need)
+		return 0;
+	c->head_only = c->minor_0 = false;
+	n = http_parse(p, len, scanned, &s->head, e);
+	if (n <= 0)
+		return n;
+
+	c->head_only = s->head.method == HTTP_HEAD;
+	c->minor_0 = s->head.minor == 0;
+	*need = (size_t)n + s->head.body_len;
+	if (len < *need)
+		return 0;
+	s->body = (struct http_span){ p + n, s->head.body_len };
+	return (ssize_t)*need;
+}
+
+static void
+conn_keep_partial(struct conn *c, const char *p, size_t len, bool own,
+		  size_t scanned, size_t need)
+{
+	if (!conn_keep(c, p, len, own) || !conn_reserve(c, need)) {
+		conn_refuse_busy(c);
+		return;
+	}
+	c->held->scanned = scanned;
+	c->held->need = need;
+	/* The first byte sets the clock, further ones do not. */
+	if (c->state != CONN_PARTIAL || (need > 0 && c->queue != QUEUE_BODY))
+		conn_enqueue(c, need > 0 ? QUEUE_BODY : QUEUE_HEAD);
+	c->state = CONN_PARTIAL;
+	conn_arm(c, EPOLLIN);
+}
+
+static void
+conn_ask(struct conn *c)
+{
+	struct http_server *s = c->x.server;
+
+	if (!s->head.keep_alive)
+		c->closing = true;
+	c->state = CONN_ASKED;
+	conn_enqueue(c, QUEUE_WAIT);
+	s->ops.request(s->userdata, &c->x);
+}
+
+/* Take the requests that are here one after the other, as long as each is
+   answered at once. */
+static void
+conn_work(struct conn *c, const char *p, size_t len)
+{
+	bool own = c->held && p == c->held->in;
+	size_t scanned = own ? c->held->scanned : 0;
+	size_t need = own ? c->held->need : 0;
+	struct err *e = &c->x.server->err;
+	ssize_t n;
+
+	while (len > 0) {
+		n = conn_parse(c, p, len, &scanned, &need, e);
+		if (c->held && c->held->refused && (n != 0 || need > 0)) {
+			*e = *c->held->refused;
+			n = -1;
+		}
+		if (n < 0) {
+			conn_refuse(c, e, true);
+			return;
+		}
+		if (n == 0) {
+			conn_keep_partial(c, p, len, own, scanned, need);
+			return;
+		}
+
+		conn_ask(c);
+		p += n;
+		len -= (size_t)n;
+		scanned = need = 0;
+		if (c->state != CONN_IDLE) {
+			conn_pause(c, p, len, own);
+			return;
+		}
+	}
+	conn_rest(c);
+}
+
+/* The peer says nothing more, but may still be reading. */
+static void
+conn_on_end(struct conn *c)
+{
+	struct err e;
+
+	if (!c->held || c->held->in_len == 0) {
+		conn_close(c);
+		return;
+	}
+	err_set_status(&e, ERR_REQUEST, 400, "the request ends before it is whole");
+	conn_refuse(c, &e, false);
+}
+
+/* One read: what is left is reported again. */
+static void
+conn_read(struct conn *c)
+{
+	struct http_server *s = c->x.server;
+	struct held *h = c->held;
+	size_t room = sizeof(s->in), size;
+	char *to = s->in;
+	ssize_t n;
+
+	if (h && h->in_len > 0) {
+		if (h->in_len == h->in_size) {
+			size = MAX(h->in_size * 2, (size_t)INPUT_FIRST);
+			if (!conn_reserve(c, MIN(size, (size_t)HTTP_MAX_HEAD))) {
+				conn_refuse_busy(c);
+				return;
+			}
+		}
+		to = h->in + h->in_len;
+		room = h->in_size - h->in_len;
+	}
+
+	n = recv(c->fd, to, room, MSG_DONTWAIT);
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			conn_close(c);
+		return;
+	}
+	if (n == 0) {
+		conn_on_end(c);
+		return;
+	}
+	if (to == s->in) {
+		conn_work(c, to, (size_t)n);
+		return;
+	}
+	h->in_len += (size_t)n;
+	conn_work(c, h->in, h->in_len);
+}
+
+static void
+conn_linger(struct conn *c)
+{
+	struct http_server *s = c->x.server;
+	ssize_t n = recv(c->fd, s->in, sizeof(s->in), MSG_DONTWAIT);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) ||
+	    ++c->lingered >= LINGER_READS)
+		conn_close(c);
+}
+
+void
+conn_resume(struct conn *c)
+{
+	assert(c->state == CONN_READY);
+
+	c->state = CONN_IDLE;
+	if (c->held && c->held->in_len > 0)
+		conn_work(c, c->held->in, c->held->in_len);
+	else
+		conn_read(c);
+
+	if (c->state == CONN_IDLE && c->x.server->draining)
+		conn_close(c);
+	else if (c->queue == QUEUE_READY)
+		conn_rest(c);
+}
+
+void
+conn_on_event(struct conn *c, uint32_t events)
+{
+	/* A half-closed peer is not reported by these. */
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		conn_close(c);
+		return;
+	}
+	switch (c->state) {
+	case CONN_IDLE:
+	case CONN_PARTIAL:
+		conn_read(c);
+		break;
+	case CONN_FLUSH:
+		exchange_flush(c);
+		break;
+	case CONN_LINGER:
+		conn_linger(c);
+		break;
+	default:	/* changed since, by an earlier event of the batch */
+		break;
+	}
+}
+
+void
+conn_on_timeout(struct conn *c)
+{
+	struct err e;
+
+	if (c->state != CONN_PARTIAL) {
+		conn_close(c);
+		return;
+	}
+	if (c->held && c->held->refused)
+		e = *c->held->refused;
+	else
+		err_set_status(&e, ERR_REQUEST, 408, "the %s of the request took"
+			       " too long to come",
+			       c->queue == QUEUE_BODY ? "body" : "head");
+	conn_refuse(c, &e, true);
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The inside of server.h, for its three files and nobody else:
+
+	server.c	listeners, the event loop's sources, stopping
+	conn.c		one connection: reading, taking turns, time-outs, closing
+	exchange.c	one request: what its handler sees, and the answer's bytes
+
+   Nothing but the event loop (and http_server_free()) calls out to the handler:
+   http_exchange_reply() never does, so it may be called from anywhere.  What an
+   answer from outside leads to is queued and done by the loop. */
+
+#include <sys/epoll.h>
+#include <sys/queue.h>
+
+#include "http/parse.h"
+#include "http/server.h"
+
+#define SERVER_BATCH		64	/* events per look at the clients */
+#define SERVER_LOOKS		4	/* such looks in one turn of the loop */
+#define SERVER_LISTENERS	16
+#define SERVER_SCRATCH		(16 * 1024)
+#define SERVER_TURNED_AWAY	64	/* held above the limit, to be told so */
+#define SERVER_LINGER_USEC	(1 * USEC_PER_SEC)
+#define SERVER_PAUSE_USEC	(100 * USEC_PER_MSEC)
+
+enum conn_state {
+	CONN_IDLE,	/* between requests */
+	CONN_PARTIAL,	/* part of a request is here */
+	CONN_ASKED,	/* in request() or refuse() just now */
+	CONN_WAIT,	/* the answer comes later; not reading */
+	CONN_READY,	/* looked at when the loop next comes by; not reading */
+	CONN_FLUSH,	/* part of the answer is unsent; not reading */
+	CONN_LINGER,	/* all is said; what still comes is thrown away, so that
+			   the peer reads the answer and not a reset */
+	CONN_CLOSED	/* freed when the batch of events is through */
+};
+
+/* Every connection is in one queue.  The time-out of a queue is the same for
+   all in it, so that the first is the first to expire. */
+enum conn_queue {
+	QUEUE_IDLE,
+	QUEUE_HEAD,
+	QUEUE_BODY,
+	QUEUE_WRITE,
+	QUEUE_LINGER,
+	QUEUES_TIMED,
+	QUEUE_WAIT = QUEUES_TIMED,	/* a handler has them */
+	QUEUE_READY,
+	QUEUE_CLOSED,
+	QUEUES
+};
+
+/* What an idle connection does without. */
+struct held {
+	char *in;		/* input not used yet */
+	size_t in_len, in_size;
+	size_t scanned;		/* http_parse()'s */
+	size_t need;		/* the length of head and body, once known; or 0 */
+	char *out;		/* unsent output */
+	size_t out_len, out_sent;
+	void (*gone)(void *userdata);
+	void *gone_userdata;
+	struct err *refused;	/* why it was not admitted; or NULL */
+};
+
+struct http_exchange {
+	struct http_server *server;
+};
+
+struct conn {
+	struct http_exchange x;	/* a connection has one at a time */
+	TAILQ_ENTRY(conn) link;
+	uint64_t deadline;	/* of its queue */
+	uint64_t expires;	/* end of its lifetime */
+	struct held *held;	/* NULL while idle */
+	void *ctx;
+	int fd;
+	int tag;
+	uint8_t state;		/* enum conn_state */
+	uint8_t queue;		/* enum conn_queue */
+	uint8_t armed;		/* EPOLLIN, EPOLLOUT or 0 */
+	uint16_t lingered;	/* reads thrown away */
+	bool admitted : 1;	/* ctx is to be forgotten */
+	bool head_only : 1;	/* the request is a HEAD */
+	bool minor_0 : 1;	/* the request is HTTP/1.0 */
+	bool closing : 1;	/* close behind the answer */
+	bool linger : 1;	/* and linger: the peer may still be sending */
+};
+
+TAILQ_HEAD(conn_list, conn);
+
+struct listener {
+	int fd, tag;
+};
+
+struct http_server {
+	sd_event *event;
+	struct http_server_options opt;
+	size_t every_len;
+	struct http_server_ops ops;
+	void *userdata;
+
+	sd_event_source *io, *timer, *work;
+	int epoll_fd;
+	int spare_fd;		/* given up to turn somebody away */
+	struct listener listeners[SERVER_LISTENERS];
+	unsigned n_listeners;
+	bool paused;		/* the kernel has no descriptors for us */
+	uint64_t warned;	/* when that was last logged */
+
+	struct conn_list queues[QUEUES];
+	uint64_t timeouts[QUEUES_TIMED];
+	uint64_t armed;		/* the timer's time; UINT64_MAX: off */
+	uint64_t now;		/* CLOCK_BOOTTIME at the beginning of the batch */
+	unsigned depth;		/* in a callback of ours */
+	unsigned n_conns;
+	size_t buffers;		/* bytes counted against opt.max_buffers */
+	void (*drained)(void *userdata);
+	void *drained_userdata;
+	bool draining;
+
+	/* The request being handed up. */
+	struct http_head head;
+	struct http_span body;
+	struct err err;		/* or refused; here, because it is large */
+
+	int64_t date;		/* what date_line says, Unix seconds */
+	char date_line[40];
+	struct epoll_event events[SERVER_BATCH];
+	char in[HTTP_MAX_HEAD];
+	char scratch[SERVER_SCRATCH];
+};
+
+/* server.c */
+void server_arm(struct http_server *s, uint64_t when);
+void server_wake(struct http_server *s);	/* look at the queues soon */
+/* Count a buffer of new bytes in place of one of old bytes; false: over the
+   budget, nothing counted. */
+bool server_charge(struct http_server *s, size_t old, size_t new);
+
+/* conn.c */
+struct conn *conn_new(struct http_server *s, int fd, int tag);
+void conn_free(struct conn *c);			/* closed and out of its queue */
+void conn_close(struct conn *c);
+void conn_enqueue(struct conn *c, enum conn_queue queue);
+void conn_arm(struct conn *c, uint32_t events);
+void conn_on_event(struct conn *c, uint32_t events);
+void conn_on_timeout(struct conn *c);
+void conn_resume(struct conn *c);		/* from QUEUE_READY */
+void conn_refuse(struct conn *c, const struct err *e, bool linger);
+struct held *conn_hold(struct conn *c);
+void conn_sent(struct conn *c);			/* all output is out */
+void conn_drop_output(struct conn *c);
+
+/* exchange.c */
+void exchange_flush(struct conn *c);		/* unsent output, some more */

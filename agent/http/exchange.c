@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "http/conn.h"
+#include "http/message.h"
+
+#define STATUS_NO_CONTENT	204
+
+static struct conn *
+exchange_conn(const struct http_exchange *x)
+{
+	return container_of((struct http_exchange *)x, struct conn, x);
+}
+
+static char *
+put(char *p, const char *s, size_t len)
+{
+	if (len > 0)
+		memcpy(p, s, len);
+	return p + len;
+}
+
+static char *
+puts_(char *p, const char *s)
+{
+	return put(p, s, strlen(s));
+}
+
+static char *
+put_number(char *p, size_t n)
+{
+	char digits[24], *d = digits + sizeof(digits);
+
+	do
+		*--d = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	return put(p, d, (size_t)(digits + sizeof(digits) - d));
+}
+
+static const char *
+date_line(struct http_server *s)
+{
+	uint64_t usec = 0;
+	int64_t date;
+	char *p;
+
+	sd_event_now(s->event, CLOCK_REALTIME, &usec);
+	date = (int64_t)(usec / USEC_PER_SEC);
+	if (date != s->date) {
+		p = puts_(s->date_line, "Date: ");
+		http_date_format(date, p);
+		puts_(p + strlen(p), "\r\n")[0] = '\0';
+		s->date = date;
+	}
+	return s->date_line;
+}
+
+/* An upper bound. */
+static size_t
+answer_size(const struct http_server *s, const struct http_reply *r)
+{
+	return 256 + s->every_len + r->body_len +
+	       (r->content_type ? strlen(r->content_type) : 0) +
+	       (r->fields ? strlen(r->fields) : 0);
+}
+
+/* Head and body in one piece: two pieces cost more than the copy. */
+static size_t
+answer_write(struct conn *c, const struct http_reply *r, char *to)
+{
+	struct http_server *s = c->x.server;
+	char *p = to;
+
+	p = puts_(p, c->minor_0 ? "HTTP/1.0 " : "HTTP/1.1 ");
+	p = put_number(p, r->status);
+	*p++ = ' ';
+	p = puts_(p, http_reason(r->status));
+	p = puts_(p, "\r\n");
+	p = puts_(p, date_line(s));
+	if (r->status != STATUS_NO_CONTENT) {
+		p = puts_(p, "Content-Length: ");
+		p = put_number(p, r->body_len);
+		p = puts_(p, "\r\n");
+	}
+	if (r->content_type) {
+		p = puts_(p, "Content-Type: ");
+		p = puts_(p, r->content_type);
+		p = puts_(p, "\r\n");
+	}
+	p = put(p, s->opt.every_answer, s->every_len);
+	if (r->fields)
+		p = puts_(p, r->fields);
+	if (c->closing)
+		p = puts_(p, "Connection: close\r\n");
+	p = puts_(p, "\r\n");
+	if (!c->head_only && r->status != STATUS_NO_CONTENT)
+		p = put(p, r->body, r->body_len);
+	return (size_t)(p - to);
+}
+
+/* The number of bytes that went out; negative: none ever will. */
+static ssize_t
+conn_send(struct conn *c, const char *p, size_t len)
+{
+	ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOBUFS))
+		return 0;
+	return n;
+}
+
+static void
+conn_send_answer(struct conn *c, const char *p, size_t len)
+{
+	ssize_t n = conn_send(c, p, len);
+	struct held *h;
+
+	if (n == (ssize_t)len) {
+		conn_sent(c);
+		return;
+	}
+	if (n >= 0) {
+		len -= (size_t)n;
+		if (server_charge(c->x.server, 0, len)) {
+			h = conn_hold(c);
+			h->out = xmemdup(p + n, len);
+			h->out_len = len;
+			c->state = CONN_FLUSH;
+			conn_enqueue(c, QUEUE_WRITE);
+			conn_arm(c, EPOLLOUT);
+			return;
+		}
+	}
+	conn_close(c);
+}
+
+void
+exchange_flush(struct conn *c)
+{
+	struct held *h = c->held;
+	ssize_t n = conn_send(c, h->out + h->out_sent, h->out_len - h->out_sent);
+
+	if (n < 0) {
+		conn_close(c);
+		return;
+	}
+	h->out_sent += (size_t)n;
+	if (h->out_sent < h->out_len)
+		return;
+	conn_drop_output(c);
+	conn_sent(c);
+}
+
+const struct http_head *
+http_exchange_head(const struct http_exchange *x)
+{
+	assert(exchange_conn(x)->state == CONN_ASKED);
+	return &x->server->head;
+}
+
+struct http_span
+http_exchange_body(const struct http_exchange *x)
+{
+	assert(exchange_conn(x)->state == CONN_ASKED);
+	return x->server->body;
+}
+
+void *
+http_exchange_ctx(const struct http_exchange *x)
+{
+	return exchange_conn(x)->ctx;
+}
+
+int
+http_exchange_tag(const struct http_exchange *x)
+{
+	return exchange_conn(x)->tag;
+}
+
+void
+http_exchange_on_gone(struct http_exchange *x, void (*gone)(void *userdata),
+		      void *userdata)
+{
+	struct held *h = conn_hold(exchange_conn(x));
+
+	h->gone = gone;
+	h->gone_userdata = userdata;
+}
+
+void
+http_exchange_reply(struct http_exchange *x, const struct http_reply *r)
+{
+	struct http_server *s = x->server;
+	struct conn *c = exchange_conn(x);
+	size_t size = answer_size(s, r), len;
+	char *p = s->scratch;
+
+	assert(c->state == CONN_ASKED || c->state == CONN_WAIT);
+
+	if (s->depth == 0)
+		s->now = http_server_now(s);
+	if (c->held)
+		c->held->gone = NULL;
+	if (r->close || s->draining || s->now >= c->expires)
+		c->closing = true;
+
+	if (size > sizeof(s->scratch))
+		p = xcalloc(size, 1);
+	len = answer_write(c, r, p);
+	conn_send_answer(c, p, len);
+
+	explicit_bzero(p, len);
+	if (p != s->scratch)
+		free(p);
+}

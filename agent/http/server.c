@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "http/conn.h"
+
+#define WARN_USEC	USEC_PER_MIN
+
+bool
+server_charge(struct http_server *s, size_t old, size_t new)
+{
+	assert(old <= s->buffers);
+
+	if (new > old && new - old > s->opt.max_buffers - s->buffers)
+		return false;
+	s->buffers = s->buffers - old + new;
+	return true;
+}
+
+void
+server_arm(struct http_server *s, uint64_t when)
+{
+	s->armed = when;
+	sd_event_source_set_time(s->timer, when);
+	sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
+}
+
+static void
+server_disarm(struct http_server *s)
+{
+	s->armed = UINT64_MAX;
+	sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+}
+
+void
+server_wake(struct http_server *s)
+{
+	if (s->depth == 0)
+		sd_event_source_set_enabled(s->work, SD_EVENT_ONESHOT);
+}
+
+static bool
+server_is_quiet(const struct http_server *s)
+{
+	return TAILQ_EMPTY(&s->queues[QUEUE_WAIT]) &&
+	       TAILQ_EMPTY(&s->queues[QUEUE_READY]) &&
+	       TAILQ_EMPTY(&s->queues[QUEUE_WRITE]);
+}
+
+static void
+server_reap(struct http_server *s)
+{
+	struct conn *c;
+
+	while ((c = TAILQ_FIRST(&s->queues[QUEUE_CLOSED]))) {
+		TAILQ_REMOVE(&s->queues[QUEUE_CLOSED], c, link);
+		conn_free(c);
+	}
+}
+
+static void
+server_enter(struct http_server *s)
+{
+	assert(s->depth == 0);
+
+	s->depth++;
+	s->now = http_server_now(s);
+}
+
+/* The last thing each callback does: drained() may free the server. */
+static void
+server_leave(struct http_server *s)
+{
+	void (*drained)(void *userdata);
+	struct conn *c;
+
+	while ((c = TAILQ_FIRST(&s->queues[QUEUE_READY])))
+		conn_resume(c);
+	server_reap(s);
+	if (s->n_conns == 0 && !s->paused && s->armed != UINT64_MAX)
+		server_disarm(s);
+	s->depth--;
+
+	drained = s->drained;
+	if (drained && server_is_quiet(s)) {
+		s->drained = NULL;
+		drained(s->drained_userdata);
+	}
+}
+
+static void
+server_warn(struct http_server *s, int errnum)
+{
+	if (s->warned && s->now - s->warned < WARN_USEC)
+		return;
+	s->warned = s->now;
+	log_warning(LOG_NO_FIELDS, "clients are turned away: %s (%u connections)",
+		    errnum ? strerror(errnum) : "max-connections is reached",
+		    s->n_conns);
+}
+
+static void
+busy_error(struct err *e)
+{
+	err_set(e, ERR_BUSY, "too many connections to the agent");
+	e->retry_usec = USEC_PER_SEC;
+}
+
+/* Answer and close at once; nobody waits for the request. */
+static void
+server_turn_away(struct conn *c)
+{
+	struct err e;
+
+	busy_error(&e);
+	conn_refuse(c, &e, false);
+	conn_close(c);
+}
+
+static bool
+server_watch(struct http_server *s, int fd, void *what)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = what };
+
+	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0;
+}
+
+/* With nothing left to accept with, the listeners would be reported without
+   end. */
+static void
+server_pause(struct http_server *s)
+{
+	for (unsigned i = 0; i < s->n_listeners; i++)
+		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->listeners[i].fd, NULL);
+	s->paused = true;
+	if (s->now + SERVER_PAUSE_USEC < s->armed)
+		server_arm(s, s->now + SERVER_PAUSE_USEC);
+}
+
+static void
+server_unpause(struct http_server *s)
+{
+	s->paused = false;
+	if (s->spare_fd < 0)
+		s->spare_fd = eventfd(0, EFD_CLOEXEC);
+	for (unsigned i = 0; i < s->n_listeners; i++)
+		if (!server_watch(s, s->listeners[i].fd, &s->listeners[i]))
+			s->paused = true;
+	if (s->paused)
+		server_pause(s);
+}
+
+static void
+server_accept_failed(struct http_server *s, const struct listener *l, int errnum)
+{
+	int fd = -1;
+
+	if (errnum != EMFILE && errnum != ENFILE && errnum != ENOMEM &&
+	    errnum != ENOBUFS)
+		return;		/* gone before we came, or some such */
+
+	server_warn(s, errnum);
+	if (s->spare_fd >= 0) {
+		close(s->spare_fd);
+		fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0)
+			server_turn_away(conn_new(s, fd, l->tag));
+	}
+	s->spare_fd = eventfd(0, EFD_CLOEXEC);
+	if (fd < 0)
+		server_pause(s);
+}
+
+/* What comes above the limit is let in to be told so, up to a point. */
+static int
+server_admit(struct http_server *s, struct conn *c, struct err *e)
+{
+	int r;
+
+	if (s->n_conns > s->opt.max_connections) {
+		server_warn(s, 0);
+		busy_error(e);
+		return -EAGAIN;
+	}
+	r = s->ops.admit(s->userdata, c->fd, c->tag, &c->ctx, e);
+	c->admitted = r >= 0;
+	return r;
+}
+
+static void
+server_accept(struct http_server *s, const struct listener *l)
+{
+	struct conn *c;
+	struct err e;
+	int fd;
+
+	fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		server_accept_failed(s, l, errno);
+		return;
+	}
+
+	c = conn_new(s, fd, l->tag);
+	if (s->n_conns > s->opt.max_connections + SERVER_TURNED_AWAY ||
+	    !server_watch(s, fd, c)) {
+		server_warn(s, 0);
+		server_turn_away(c);
+		return;
+	}
+	if (server_admit(s, c, &e) >= 0)
+		return;
+	if (!server_charge(s, 0, sizeof(e))) {
+		server_turn_away(c);
+		return;
+	}
+	conn_hold(c)->refused = xmemdup(&e, sizeof(e));
+	conn_enqueue(c, QUEUE_HEAD);
+}
+
+static struct listener *
+server_listener(struct http_server *s, void *what)
+{
+	struct listener *l = what;
+
+	return l >= s->listeners && l < s->listeners + SERVER_LISTENERS ? l : NULL;
+}
+
+static int
+server_take_batch(struct http_server *s)
+{
+	struct listener *l;
+	int n;
+
+	n = epoll_wait(s->epoll_fd, s->events, SERVER_BATCH, 0);
+	for (int i = 0; i < n; i++) {
+		l = server_listener(s, s->events[i].data.ptr);
+		if (!l)
+			conn_on_event(s->events[i].data.ptr, s->events[i].events);
+		else if (!s->paused && l->fd >= 0)
+			server_accept(s, l);
+	}
+	return n;
+}
+
+static int
+on_clients(_unused_ sd_event_source *source, _unused_ int fd,
+	   _unused_ uint32_t revents, void *userdata)
+{
+	struct http_server *s = userdata;
+
+	server_enter(s);
+	/* While several clients are busy there is more by now, and a look costs
+	   less than a turn of the whole loop. */
+	for (int i = 0; i < SERVER_LOOKS; i++)
+		if (server_take_batch(s) < 2)
+			break;
+	server_leave(s);
+	return 0;
+}
+
+static int
+on_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
+{
+	struct http_server *s = userdata;
+	uint64_t next = UINT64_MAX;
+	struct conn *c;
+
+	server_enter(s);
+	s->armed = UINT64_MAX;
+	if (s->paused)
+		server_unpause(s);
+	for (unsigned q = 0; q < QUEUES_TIMED; q++) {
+		while ((c = TAILQ_FIRST(&s->queues[q])) && c->deadline <= s->now)
+			conn_on_timeout(c);
+	}
+	for (unsigned q = 0; q < QUEUES_TIMED; q++) {
+		c = TAILQ_FIRST(&s->queues[q]);
+		if (c)
+			next = MIN(next, c->deadline);
+	}
+	if (next < s->armed)
+		server_arm(s, next);
+	server_leave(s);
+	return 0;
+}
+
+static int
+on_work(_unused_ sd_event_source *source, void *userdata)
+{
+	struct http_server *s = userdata;
+
+	server_enter(s);
+	server_leave(s);
+	return 0;
+}
+
+static int
+server_add_sources(struct http_server *s)
+{
+	int r;
+
+	r = sd_event_add_io(s->event, &s->io, s->epoll_fd, EPOLLIN, on_clients, s);
+	if (r >= 0)
+		r = sd_event_add_time(s->event, &s->timer, CLOCK_BOOTTIME, 0, 0,
+				      on_timer, s);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_defer(s->event, &s->work, on_work, s);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(s->work, SD_EVENT_OFF);
+	if (r < 0)
+		return r;
+	sd_event_source_set_description(s->io, "clients");
+	sd_event_source_set_description(s->timer, "client-timeouts");
+	sd_event_source_set_description(s->work, "client-work");
+	return 0;
+}
+
+int
+http_server_new(sd_event *event, const struct http_server_options *o,
+		const struct http_server_ops *ops, void *userdata,
+		struct http_server **ret, struct err *e)
+{
+	_cleanup_(http_server_freep) struct http_server *s = NULL;
+	int r;
+
+	s = xcalloc(1, sizeof(*s));
+	s->event = sd_event_ref(event);
+	s->opt = *o;
+	s->opt.every_answer = xstrdup(o->every_answer ? o->every_answer : "");
+	s->every_len = strlen(s->opt.every_answer);
+	s->ops = *ops;
+	s->userdata = userdata;
+	s->armed = UINT64_MAX;
+	s->date = -1;
+	s->timeouts[QUEUE_IDLE] = o->idle_usec;
+	s->timeouts[QUEUE_HEAD] = o->head_usec;
+	s->timeouts[QUEUE_BODY] = o->body_usec;
+	s->timeouts[QUEUE_WRITE] = o->write_usec;
+	s->timeouts[QUEUE_LINGER] = SERVER_LINGER_USEC;
+	for (unsigned q = 0; q < QUEUES; q++)
+		TAILQ_INIT(&s->queues[q]);
+
+	s->spare_fd = eventfd(0, EFD_CLOEXEC);
+	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (s->spare_fd < 0 || s->epoll_fd < 0)
+		return err_sys(e, errno, "cannot watch client connections");
+	r = server_add_sources(s);
+	if (r < 0)
+		return err_sys(e, -r, "cannot watch client connections");
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+static void
+server_close_listeners(struct http_server *s)
+{
+	for (unsigned i = 0; i < s->n_listeners; i++)
+		close(s->listeners[i].fd);
+	for (unsigned i = 0; i < SERVER_LISTENERS; i++)
+		s->listeners[i].fd = -1;
+	s->n_listeners = 0;
+	s->paused = false;
+}
+
+struct http_server *
+http_server_free(struct http_server *s)
+{
+	struct conn *c;
+
+	if (!s)
+		return NULL;
+	assert(s->depth == 0);
+
+	s->depth++;
+	for (unsigned q = 0; q < QUEUE_CLOSED; q++)
+		while ((c = TAILQ_FIRST(&s->queues[q])))
+			conn_close(c);
+	server_reap(s);
+	server_close_listeners(s);
+	sd_event_source_disable_unref(s->io);
+	sd_event_source_disable_unref(s->timer);
+	sd_event_source_disable_unref(s->work);
+	sd_event_unref(s->event);
+	closep(&s->epoll_fd);
+	closep(&s->spare_fd);
+	free((char *)s->opt.every_answer);
+	explicit_bzero(s->in, sizeof(s->in));
+	free(s);
+	return NULL;
+}
+
+int
+http_server_listen(struct http_server *s, int fd, int tag, struct err *e)
+{
+	struct listener *l = &s->listeners[s->n_listeners];
+	int flags = fcntl(fd, F_GETFL), one = 1, r;
+
+	if (s->n_listeners == SERVER_LISTENERS) {
+		close(fd);
+		return err_set(e, ERR_INTERNAL, "more than %d listening sockets",
+			       SERVER_LISTENERS);
+	}
+	*l = (struct listener){ .fd = fd, .tag = tag };
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || !server_watch(s, fd, l)) {
+		r = err_sys(e, errno, "cannot listen");
+		close(fd);
+		l->fd = -1;
+		return r;
+	}
+	/* Inherited by what is accepted; fails on Unix sockets, which have no
+	   need of it. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	s->n_listeners++;
+	return 0;
+}
+
+void
+http_server_drain(struct http_server *s, void (*drained)(void *userdata),
+		  void *userdata)
+{
+	struct conn *c;
+
+	assert(!s->draining);
+
+	s->draining = true;
+	server_close_listeners(s);
+	TAILQ_FOREACH(c, &s->queues[QUEUE_WRITE], link)
+		c->closing = true;
+
+	/* A request may have come in that nobody has seen yet: the loop looks
+	   before it closes them. */
+	while ((c = TAILQ_FIRST(&s->queues[QUEUE_IDLE]))) {
+		c->state = CONN_READY;
+		conn_enqueue(c, QUEUE_READY);
+	}
+	if (s->depth == 0 && server_is_quiet(s)) {
+		drained(userdata);
+		return;
+	}
+	s->drained = drained;
+	s->drained_userdata = userdata;
+	server_wake(s);
+}
+
+unsigned
+http_server_connections(const struct http_server *s)
+{
+	return s->n_conns;
+}
+
+uint64_t
+http_server_now(const struct http_server *s)
+{
+	uint64_t now = 0;
+
+	sd_event_now(s->event, CLOCK_BOOTTIME, &now);
+	return now;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* HTTP/1.1 on listening sockets: accepts, reads one request at a time, hands it
+   up, writes the answer back.  Knows nothing of paths, peers or policy.
+
+   One exchange is one request and its answer.  Whoever receives it must answer
+   it once, now or later; if the client leaves first, the exchange says so and
+   needs no answer any more.
+
+   Handlers are called by the event loop and by http_server_free(), never by
+   http_exchange_reply(), which may therefore be called from anywhere.
+
+   All client connections live in one epoll instance of the server's own, which
+   is a single source of the event loop: one sd-event source per connection costs
+   several times the CPU of the whole request. */
+
+#include <systemd/sd-event.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "http/parse.h"
+
+struct http_server;
+struct http_exchange;
+
+struct http_server_options {
+	unsigned max_connections;
+	uint64_t head_usec;	/* from a head's first byte to its last */
+	uint64_t body_usec;	/* from there to the body's last */
+	uint64_t idle_usec;	/* between requests */
+	uint64_t write_usec;	/* unsent output */
+	uint64_t lifetime_usec;	/* then the next answer closes the connection */
+	size_t max_buffers;	/* bytes of all connections' own buffers together */
+	const char *every_answer; /* lines of all answers, "Name: value\r\n..." */
+};
+
+struct http_server_ops {
+	/* A connection came in on a listener.  0, with *ret_ctx belonging to the
+	   connection until forget(); negative: e is sent as the answer to the
+	   first request, by way of refuse(), and the connection closed.  A
+	   connection above max_connections is refused (ERR_BUSY) without
+	   asking here.  The kernel's view of the peer is asked here, once. */
+	int (*admit)(void *userdata, int fd, int listener_tag, void **ret_ctx,
+		     struct err *e);
+	void (*forget)(void *userdata, void *ctx);
+	/* A request is whole.  The spans of its head, and its body, live until
+	   this returns: what a later answer needs has to be copied. */
+	void (*request)(void *userdata, struct http_exchange *x);
+	/* Something came that is no request: to be answered from e; the
+	   connection is closed behind the answer.  The head is empty, and so is
+	   the context of a connection that was not admitted. */
+	void (*refuse)(void *userdata, struct http_exchange *x,
+		       const struct err *e);
+};
+
+int http_server_new(sd_event *event, const struct http_server_options *o,
+		    const struct http_server_ops *ops, void *userdata,
+		    struct http_server **ret, struct err *e);
+/* Closes everything; exchanges in flight are told that their client is gone. */
+struct http_server *http_server_free(struct http_server *s);
+DEFINE_CLEANUP(struct http_server *, http_server_free)
+
+/* Serve a listening socket; the server owns fd from here on, also on failure. */
+int http_server_listen(struct http_server *s, int fd, int tag, struct err *e);
+
+/* Stop: no new connections (closes the listeners), every answer closes its
+   connection; idle ones are closed by the loop, after a look whether a request
+   has come in on them.  drained() runs once, when the last exchange has been
+   answered and sent, and may free the server; from here if there is no idle
+   connection and no exchange. */
+void http_server_drain(struct http_server *s, void (*drained)(void *userdata),
+		       void *userdata);
+
+unsigned http_server_connections(const struct http_server *s);
+
+const struct http_head *http_exchange_head(const struct http_exchange *x);
+struct http_span http_exchange_body(const struct http_exchange *x);
+void *http_exchange_ctx(const struct http_exchange *x);	/* from admit() */
+int http_exchange_tag(const struct http_exchange *x);	/* the listener's */
+
+/* Called if the client leaves before the answer; the exchange is gone then, and
+   whatever the answer would have needed is to be dropped. */
+void http_exchange_on_gone(struct http_exchange *x, void (*gone)(void *userdata),
+			   void *userdata);
+
+struct http_reply {
+	unsigned status;
+	const char *content_type;	/* NULL: none */
+	const char *fields;	/* further lines, each with its CRLF; or NULL */
+	const void *body;	/* copied, or sent at once; wiped */
+	size_t body_len;
+	bool close;		/* close behind it, whatever the client asked */
+};
+
+/* Ends the exchange; x is gone after.  To HEAD the body is not sent. */
+void http_exchange_reply(struct http_exchange *x, const struct http_reply *r);
+
+/* CLOCK_BOOTTIME, microseconds, read once per turn of the event loop. */
+uint64_t http_server_now(const struct http_server *s);
