@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "google/endpoints.h"
+
+#define METADATA_NAME		"metadata.google.internal"
+#define METADATA_ADDRESS	"169.254.169.254"
+#define HOST_MAX		253		/* bytes, as in DNS */
+#define ALNUM			"ABCDEFGHIJKLMNOPQRSTUVWXYZ" \
+				"abcdefghijklmnopqrstuvwxyz0123456789"
+
+void
+endpoints_init(struct endpoints *at)
+{
+	*at = (struct endpoints){
+		.metadata = xstrdup(ENDPOINT_METADATA),
+		.iam = xstrdup(ENDPOINT_IAM),
+		.token = xstrdup(ENDPOINT_TOKEN),
+	};
+}
+
+void
+endpoints_clear(struct endpoints *at)
+{
+	free(at->metadata);
+	free(at->iam);
+	free(at->token);
+	*at = (struct endpoints){ .test = false };
+}
+
+/* --- parts of a URL --------------------------------------------------------- */
+
+struct url {
+	bool https;
+	bool bracketed;		/* host is an IPv6 literal, brackets taken off */
+	char host[HOST_MAX + 1];
+	const char *path;	/* "" or "/..." */
+};
+
+static const char *
+take_host(const char *s, struct url *ret)
+{
+	const char *end;
+	size_t len;
+
+	ret->bracketed = *s == '[';
+	if (ret->bracketed) {
+		end = strchr(++s, ']');
+		len = end ? (size_t)(end - s) : 0;
+	} else {
+		len = strspn(s, ALNUM ".-");
+	}
+	if (len == 0 || len > HOST_MAX)
+		return NULL;
+	memcpy(ret->host, s, len);
+	ret->host[len] = '\0';
+	return s + len + (ret->bracketed ? 1 : 0);
+}
+
+/* What stands behind ":PORT", or NULL where that is none. */
+static const char *
+take_port(const char *s)
+{
+	uint64_t port;
+	size_t len;
+
+	if (*s != ':')
+		return s;
+	len = strcspn(++s, "/?#");
+	return text_to_u64(s, len, UINT16_MAX, &port) && port > 0 ? s + len : NULL;
+}
+
+static bool
+url_parse(const char *s, struct url *ret)
+{
+	struct in6_addr address;
+
+	*ret = (struct url){ .https = strncmp(s, "https://", 8) == 0 };
+	if (!ret->https && strncmp(s, "http://", 7) != 0)
+		return false;
+	s = take_host(s + (ret->https ? 8 : 7), ret);
+	if (!s || (ret->bracketed && inet_pton(AF_INET6, ret->host, &address) != 1))
+		return false;
+	s = take_port(s);
+	if (!s || (*s && *s != '/'))
+		return false;
+	ret->path = s;
+	return true;
+}
+
+static bool
+is_literal(const struct url *u)
+{
+	struct in_addr address;
+
+	return u->bracketed || inet_pton(AF_INET, u->host, &address) == 1;
+}
+
+static bool
+is_loopback(const struct url *u)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+
+	if (u->bracketed)
+		return inet_pton(AF_INET6, u->host, &v6) == 1 &&
+		       IN6_IS_ADDR_LOOPBACK(&v6);
+	if (strcasecmp(u->host, "localhost") == 0)
+		return true;
+	return inet_pton(AF_INET, u->host, &v4) == 1 &&
+	       ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+/* Segments of plain characters; no slash at the end, because paths are appended
+   to it. */
+static bool
+is_plain_path(const char *path)
+{
+	size_t len = strlen(path);
+
+	return len == 0 ||
+	       (path[len - 1] != '/' && !strstr(path, "//") &&
+		!strstr(path, "/.") &&
+		strspn(path, ALNUM "-._~/") == len);
+}
+
+/* --- rules ------------------------------------------------------------------ */
+
+int
+endpoint_check(const char *url, enum endpoint_kind kind, bool test, struct err *e)
+{
+	char shown[TEXT_SHOW_SIZE];
+	struct url u;
+
+	text_show_str(shown, url);
+	if (!url_parse(url, &u))
+		return err_set(e, ERR_REQUEST, "%s is no URL of the form "
+			       "http[s]://HOST[:PORT][/PATH]", shown);
+
+	if (kind == ENDPOINT_KIND_METADATA) {
+		if (u.https)
+			return err_set(e, ERR_REQUEST,
+				       "%s: the metadata server speaks http",
+				       shown);
+		if (!is_literal(&u))
+			return err_set(e, ERR_REQUEST, "%s: the metadata server is "
+				       "asked by address, never by name", shown);
+		if (*u.path)
+			return err_set(e, ERR_REQUEST,
+				       "%s: nothing may stand behind the port",
+				       shown);
+		return 0;
+	}
+
+	if (!is_plain_path(u.path))
+		return err_set(e, ERR_REQUEST, "%s: the path must be made of plain "
+			       "characters and not end in a slash", shown);
+	if (!u.https && !test)
+		return err_set(e, ERR_REQUEST, "%s: https only", shown);
+	if (!u.https && !is_loopback(&u))
+		return err_set(e, ERR_REQUEST,
+			       "%s: http only to a loopback address", shown);
+	return 0;
+}
+
+int
+endpoint_metadata_from_host(const char *host, char **ret, struct err *e)
+{
+	_cleanup_(freep) char *url = NULL;
+	struct in6_addr v6;
+	size_t name_len;
+	int r;
+
+	if (strncasecmp(host, "http://", 7) == 0)
+		host += 7;
+
+	/* The two names that need no looking up. */
+	name_len = strcspn(host, ":");
+	if ((name_len == strlen(METADATA_NAME) ||
+	     (name_len == strlen(METADATA_NAME) + 1 &&
+	      host[name_len - 1] == '.')) &&
+	    strncasecmp(host, METADATA_NAME, strlen(METADATA_NAME)) == 0)
+		url = xasprintf("http://%s%s", METADATA_ADDRESS, host + name_len);
+	else if (name_len == 9 && strncasecmp(host, "localhost", 9) == 0)
+		url = xasprintf("http://127.0.0.1%s", host + name_len);
+	else if (inet_pton(AF_INET6, host, &v6) == 1)
+		url = xasprintf("http://[%s]", host);
+	else
+		url = xasprintf("http://%s", host);
+
+	r = endpoint_check(url, ENDPOINT_KIND_METADATA, false, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(url);
+	return 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Where Google is: base URLs, without a slash at the end.  The only place with
+   Google's host names. */
+
+#include "base/base.h"
+#include "base/err.h"
+
+#define ENDPOINT_METADATA	"http://169.254.169.254"
+#define ENDPOINT_IAM		"https://iamcredentials.googleapis.com"
+#define ENDPOINT_TOKEN		"https://oauth2.googleapis.com/token"
+
+/* What an assertion names as its aud.  The endpoint accepts it under all of its
+   aliases, so it stays as it is where another one is configured. */
+#define TOKEN_AUDIENCE		"https://oauth2.googleapis.com/token"
+
+struct endpoints {
+	char *metadata;
+	char *iam;
+	char *token;		/* the whole URL */
+	bool test;		/* test-endpoints = yes */
+};
+
+/* Google's own. */
+void endpoints_init(struct endpoints *at);
+void endpoints_clear(struct endpoints *at);
+
+/* Is this URL one the agent may be told to use: scheme http or https, a host, an
+   optional port, no userinfo, query or fragment; path only where allowed.  Plain
+   http, and any host but Google's by https, are the callers' rules:
+
+   ENDPOINT_KIND_METADATA  http, the host an address literal (never by DNS)
+   ENDPOINT_KIND_GOOGLE    https; with test also http, where the host must be
+   localhost or a loopback address */
+enum endpoint_kind { ENDPOINT_KIND_METADATA, ENDPOINT_KIND_GOOGLE };
+
+int endpoint_check(const char *url, enum endpoint_kind kind, bool test,
+		   struct err *e);
+
+/* GCE_METADATA_HOST ("host", "host:port", "[v6]:port", no scheme; "http://" is
+   forgiven) as a base URL, newly allocated; names other than
+   metadata.google.internal (which means 169.254.169.254) and localhost are
+   refused, because names are resolved by DNS. */
+int endpoint_metadata_from_host(const char *host, char **ret, struct err *e);

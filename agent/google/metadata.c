@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/json.h"
+#include "base/text.h"
+#include "google/metadata.h"
+
+#define ROOT		"/computeMetadata/v1/"
+#define ACCOUNT		ROOT "instance/service-accounts/default/"
+#define EMAIL_END	".gserviceaccount.com"
+
+#define EMAIL_MAX	254		/* bytes */
+#define TOKEN_MAX	(16 * 1024)
+#define VALUE_MAX	1024
+#define STRING_MAX	1024		/* of a scope or an alias */
+
+/* --- requests --------------------------------------------------------------- */
+
+static void
+request(const char *base_url, const char *path, const char *rest,
+	struct http_request *ret)
+{
+	*ret = (struct http_request){
+		.lane = HTTP_LANE_LOCAL,
+		.method = "GET",
+		.url = xasprintf("%s%s%s", base_url, path, rest),
+	};
+	http_request_field(ret, "Metadata-Flavor", "Google");
+}
+
+void
+metadata_account_request(const char *base_url, struct http_request *ret)
+{
+	request(base_url, ACCOUNT, "?recursive=true", ret);
+}
+
+void
+metadata_token_request(const char *base_url, struct http_request *ret)
+{
+	request(base_url, ACCOUNT, "token", ret);
+}
+
+void
+metadata_value_request(const char *base_url, const char *path,
+		       struct http_request *ret)
+{
+	request(base_url, ROOT, path, ret);
+}
+
+/* --- what all answers have in common ---------------------------------------- */
+
+static int
+unavailable(const struct http_response *re, const char *what, const char *why,
+	    struct err *e)
+{
+	int r = err_set(e, ERR_UNAVAILABLE, "metadata server: %s: %s", what, why);
+
+	if (e)
+		e->retry_usec = re->retry_after_usec;
+	return r;
+}
+
+/* 0 for a 200 of the metadata server's own.  A proxy or a captive portal answers
+   anything to anybody, also 404 and 403: those are believed no more. */
+static int
+check_status(const struct http_response *re, const char *what, struct err *e)
+{
+	bool decides = re->status == 200 || re->status == 403 || re->status == 404;
+	char words[16];
+	int r;
+
+	if (decides && !re->flavor_google) {
+		r = err_set(e, ERR_UNAVAILABLE,
+			    "metadata server: %s: the answer lacks "
+			    "Metadata-Flavor: Google, so it is somebody else's",
+			    what);
+		err_hint(e, "something stands between this machine and the "
+			 "metadata server: look for a proxy, NAT or firewall "
+			 "rule that takes in its address");
+		return r;
+	}
+
+	switch (re->status) {
+	case 200:
+		return 0;
+	case 403:
+		r = err_set(e, ERR_GOOGLE, "metadata server: %s: denied (HTTP 403)",
+			    what);
+		if (e)
+			e->scope = ERR_SCOPE_ACCOUNT;
+		return r;
+	case 404:
+		return err_set(e, ERR_NOT_FOUND,
+			       "metadata server: %s: there is none", what);
+	default:
+		snprintf(words, sizeof(words), "HTTP %u", re->status);
+		return unavailable(re, what, words, e);
+	}
+}
+
+/* The server's own words on a failure, "" where there are none. */
+static const char *
+description(const struct http_response *re, char ret[static TEXT_SHOW_SIZE])
+{
+	_cleanup_(json_freep) struct json *j = NULL;
+	const char *s;
+
+	j = json_parse(re->body, re->body_len, JSON_DEPTH);
+	s = json_get_string(j, "error_description");
+	return s ? text_show_str(ret, s) : "";
+}
+
+static int
+no_account(const struct http_response *re, const char *or, struct err *e)
+{
+	char shown[TEXT_SHOW_SIZE];
+	const char *words = description(re, shown);
+	int r = err_set(e, ERR_NOT_FOUND,
+			"this VM has no service account%s%s%s", or,
+			words[0] ? ": " : "", words);
+
+	err_hint(e, "stop the VM; gcloud compute instances set-service-account "
+		 "INSTANCE --service-account=EMAIL --scopes=cloud-platform; "
+		 "start it again");
+	return r;
+}
+
+static bool
+is_graph(const char *s, size_t max)
+{
+	size_t len = 0;
+
+	for (; s[len]; len++)
+		if (s[len] <= ' ' || s[len] > '~')
+			return false;
+	return len > 0 && len <= max;
+}
+
+/* --- the account ------------------------------------------------------------ */
+
+static char **
+strv_free(char **v)
+{
+	for (size_t i = 0; v && v[i]; i++)
+		free(v[i]);
+	free(v);
+	return NULL;
+}
+
+void
+metadata_account_clear(struct metadata_account *a)
+{
+	free(a->email);
+	strv_free(a->scopes);
+	strv_free(a->aliases);
+	*a = (struct metadata_account){ .email = NULL };
+}
+
+/* The address goes into paths, assertions and commands that people paste: plain
+   characters only. */
+static bool
+is_account_email(const char *s)
+{
+	size_t len = strlen(s), end = strlen(EMAIL_END);
+	const char *at = strchr(s, '@');
+
+	return len <= EMAIL_MAX && at && at > s && !strchr(at + 1, '@') &&
+	       len > (size_t)(at + 1 - s) + end &&
+	       strcmp(s + len - end, EMAIL_END) == 0 &&
+	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+		      "0123456789@.-_+") == len;
+}
+
+static char **
+strings(const struct json *array)
+{
+	size_t n = json_array_len(array);
+	const char *s;
+	char **v;
+
+	if (!json_is_array(array) || n > METADATA_SCOPES_MAX)
+		return NULL;
+	v = xcalloc(n + 1, sizeof(*v));
+	for (size_t i = 0; i < n; i++) {
+		s = json_string(json_array_at(array, i));
+		if (!s || !is_graph(s, STRING_MAX))
+			return strv_free(v);
+		v[i] = xstrdup(s);
+	}
+	return v;
+}
+
+int
+metadata_account_response(const struct http_response *re,
+			  struct metadata_account *ret, struct err *e)
+{
+	static const char what[] = "service account";
+	_cleanup_(json_freep) struct json *j = NULL;
+	struct metadata_account a = { .email = NULL };
+	char shown[TEXT_SHOW_SIZE];
+	const char *email;
+	int r;
+
+	r = check_status(re, what, e);
+	if (r < 0 && re->status == 404 && re->flavor_google)
+		return no_account(re, "", e);
+	if (r < 0)
+		return r;
+
+	j = json_parse(re->body, re->body_len, JSON_DEPTH);
+	if (!json_is_object(j))
+		return unavailable(re, what, "the answer is no JSON object", e);
+	email = json_get_string(j, "email");
+	if (!email)
+		return unavailable(re, what, "partial answer: no email", e);
+	if (!is_account_email(email))
+		return err_set(e, ERR_UNAVAILABLE,
+			       "metadata server: %s: \"%s\" is not "
+			       "a service account's address",
+			       what, text_show_str(shown, email));
+
+	a.scopes = strings(json_get(j, "scopes"));
+	a.aliases = strings(json_get(j, "aliases"));
+	if (!a.scopes || !a.aliases) {
+		r = unavailable(re, what,
+				a.scopes ? "partial answer: no list of aliases"
+					 : "partial answer: no list of scopes",
+				e);
+		metadata_account_clear(&a);
+		return r;
+	}
+	a.email = xstrdup(email);
+	*ret = a;
+	return 0;
+}
+
+/* --- the access token ------------------------------------------------------- */
+
+int
+metadata_token_response(const struct http_response *re, char **ret_token,
+			uint64_t *ret_life, struct err *e)
+{
+	static const char what[] = "access token";
+	_cleanup_(json_freep) struct json *j = NULL;
+	const char *token, *type;
+	int64_t life;
+	int r;
+
+	r = check_status(re, what, e);
+	if (r < 0 && re->status == 404 && re->flavor_google)
+		return no_account(re, " or one without scopes", e);
+	if (r == err_kind_errno(ERR_GOOGLE))
+		err_hint(e, "the VM's access scopes may be missing; stop the VM; "
+			 "gcloud compute instances set-service-account INSTANCE "
+			 "--scopes=cloud-platform; start it again");
+	if (r < 0)
+		return r;
+
+	j = json_parse(re->body, re->body_len, JSON_DEPTH);
+	if (!json_is_object(j))
+		return unavailable(re, what, "the answer is no JSON object", e);
+	token = json_get_string(j, "access_token");
+	if (!token || !is_graph(token, TOKEN_MAX))
+		return unavailable(re, what, "the answer holds no usable token", e);
+	if (!json_get_int(j, "expires_in", &life) || life <= 0)
+		return unavailable(re, what, "the answer holds no life time", e);
+	type = json_get_string(j, "token_type");
+	if (type && strcasecmp(type, "Bearer") != 0)
+		return unavailable(re, what, "the token is of an unknown type", e);
+
+	*ret_token = xstrdup(token);
+	*ret_life = (uint64_t)life;
+	return 0;
+}
+
+/* --- plain values ----------------------------------------------------------- */
+
+int
+metadata_value_response(const struct http_response *re, const char *path,
+			char **ret, struct err *e)
+{
+	int r = check_status(re, path, e);
+
+	if (r < 0)
+		return r;
+	if (re->body_len > VALUE_MAX || !text_is_utf8(re->body, re->body_len) ||
+	    !text_is_plain(re->body, re->body_len))
+		return unavailable(re, path, "the value is no plain text", e);
+	*ret = xstrndup(re->body, re->body_len);
+	return 0;
+}

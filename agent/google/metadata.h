@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The metadata server of Compute Engine (upstream paths under
+   /computeMetadata/v1/).
+
+   Like every file in google/: two pure functions per question, one builds the
+   request, one reads the response.  No I/O, no state, no logging.
+
+   Failures: ERR_NOT_FOUND where the server says that there is no such thing,
+   ERR_UNAVAILABLE for everything that may pass (an answer without
+   Metadata-Flavor: Google among them: it is somebody else's), ERR_GOOGLE for a
+   denial. */
+
+#include "base/base.h"
+#include "base/err.h"
+#include "http/message.h"
+
+#define METADATA_SCOPES_MAX	64
+
+/* A service account as the metadata server describes it. */
+struct metadata_account {
+	char *email;
+	char **scopes;		/* NULL-terminated; never NULL itself */
+	char **aliases;		/* likewise */
+};
+
+void metadata_account_clear(struct metadata_account *a);
+
+/* .../service-accounts/default/?recursive=true.  email must be a service
+   account's (something@something.gserviceaccount.com); all three members must be
+   there. */
+void metadata_account_request(const char *base_url, struct http_request *ret);
+int metadata_account_response(const struct http_response *re,
+			      struct metadata_account *ret, struct err *e);
+
+/* .../service-accounts/default/token.  The text is freed with secret_free();
+   *ret_life is in seconds. */
+void metadata_token_request(const char *base_url, struct http_request *ret);
+int metadata_token_response(const struct http_response *re, char **ret_token,
+			    uint64_t *ret_life, struct err *e);
+
+/* A plain value such as "project/project-id": UTF-8 without control characters,
+   at most 1 KiB. */
+void metadata_value_request(const char *base_url, const char *path,
+			    struct http_request *ret);
+int metadata_value_response(const struct http_response *re, const char *path,
+			    char **ret, struct err *e);

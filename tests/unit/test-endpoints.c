@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "google/endpoints.h"
+
+static bool
+is_metadata(const char *url)
+{
+	return endpoint_check(url, ENDPOINT_KIND_METADATA, false, NULL) == 0;
+}
+
+static bool
+is_google(const char *url, bool test)
+{
+	return endpoint_check(url, ENDPOINT_KIND_GOOGLE, test, NULL) == 0;
+}
+
+static void
+googles_own_endpoints_pass_their_own_check(void **state _unused_)
+{
+	struct endpoints at;
+
+	endpoints_init(&at);
+	assert_string_equal(at.metadata, "http://169.254.169.254");
+	assert_string_equal(at.iam, "https://iamcredentials.googleapis.com");
+	assert_string_equal(at.token, "https://oauth2.googleapis.com/token");
+	assert_false(at.test);
+	assert_true(is_metadata(at.metadata));
+	assert_true(is_google(at.iam, false));
+	assert_true(is_google(at.token, false));
+	endpoints_clear(&at);
+	assert_null(at.token);
+	endpoints_clear(&at);
+}
+
+static void
+the_metadata_server_is_an_address_and_plain_http(void **state _unused_)
+{
+	static const char *const good[] = {
+		"http://169.254.169.254", "http://169.254.169.254:80",
+		"http://127.0.0.1:8080",  "http://[fd20:ce::254]",
+		"http://[::1]:65535",
+	};
+	static const char *const bad[] = {
+		"", "http://", "169.254.169.254", "https://169.254.169.254",
+		"http://metadata.google.internal", "http://metadata",
+		"http://localhost", "http://169.254.169.254/",
+		"http://169.254.169.254/x", "http://169.254.169.254?x",
+		"http://169.254.169.254#x", "http://user@169.254.169.254",
+		"http://169.254.169.254:", "http://169.254.169.254:0",
+		"http://169.254.169.254:65536", "http://169.254.169.254:8o",
+		"http://169.254.169.254:+80", "http://2852039166", "http://127.1",
+		"http://fd20:ce::254", "http://[fd20:ce::254", "http://[127.0.0.1]",
+		"http://[]", "HTTP://169.254.169.254", " http://169.254.169.254",
+		"http://169.254.169.254 ", "ftp://169.254.169.254",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		if (!is_metadata(good[i]))
+			fail_msg("refused: %s", good[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (is_metadata(bad[i]))
+			fail_msg("taken: %s", bad[i]);
+}
+
+static void
+google_is_asked_by_https_only(void **state _unused_)
+{
+	static const char *const good[] = {
+		"https://iamcredentials.googleapis.com", "https://h.example:8443",
+		"https://h.example/oauth2/v4/token", "https://127.0.0.1:1/token",
+	};
+	static const char *const bad[] = {
+		"http://iamcredentials.googleapis.com",
+		"http://127.0.0.1:8080",
+		"https://u:p@h.example",
+		"https://h.example/",
+		"https://h.example//x",
+		"https://h.example/a/../b",
+		"https://h.example/a?b",
+		"https://h/%2e",
+		"https://h.example/a#b",
+		"https://h\\.example",
+		"https://h.example/a b",
+		"https://h_x.example",
+		"https://",
+		"https:///token",
+		"h.example",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		if (!is_google(good[i], false))
+			fail_msg("refused: %s", good[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (is_google(bad[i], false))
+			fail_msg("taken: %s", bad[i]);
+}
+
+static void
+test_endpoints_may_be_plain_http_on_loopback_only(void **state _unused_)
+{
+	static const char *const good[] = {
+		"http://127.0.0.1:8080",
+		"http://127.9.9.9",
+		"http://localhost:1/token",
+		"http://[::1]:9",
+		"https://oauth2.googleapis.com/token",
+	};
+	static const char *const bad[] = {
+		"http://128.0.0.1", "http://10.0.0.1", "http://[::2]",
+		"http://localhost.evil.com", "http://127.0.0.1.evil.com",
+		"http://127.1", "http://0.0.0.0", "http://127.0.0.1@evil",
+		"http://oauth2.googleapis.com/token",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		if (!is_google(good[i], true))
+			fail_msg("refused: %s", good[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (is_google(bad[i], true))
+			fail_msg("taken: %s", bad[i]);
+}
+
+static void
+what_is_refused_is_named(void **state _unused_)
+{
+	struct err e;
+
+	endpoint_check("http://metadata", ENDPOINT_KIND_METADATA, false, &e);
+	assert_int_equal(e.kind, ERR_REQUEST);
+	assert_string_equal(e.msg,
+			    "http://metadata: the metadata server is asked by "
+			    "address, never by name");
+	endpoint_check("http://h.example", ENDPOINT_KIND_GOOGLE, false, &e);
+	assert_string_equal(e.msg, "http://h.example: https only");
+}
+
+static void
+gce_metadata_host_becomes_a_base_url(void **state _unused_)
+{
+	static const char *const hosts[][2] = {
+		{ "169.254.169.254", "http://169.254.169.254" },
+		{ "127.0.0.1:8080", "http://127.0.0.1:8080" },
+		{ "http://127.0.0.1:8080", "http://127.0.0.1:8080" },
+		{ "[fd20:ce::254]:80", "http://[fd20:ce::254]:80" },
+		{ "fd20:ce::254", "http://[fd20:ce::254]" },
+		{ "metadata.google.internal", "http://169.254.169.254" },
+		{ "Metadata.Google.Internal.:80", "http://169.254.169.254:80" },
+		{ "localhost:8080", "http://127.0.0.1:8080" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		_cleanup_(freep) char *url = NULL;
+
+		assert_int_equal(
+			endpoint_metadata_from_host(hosts[i][0], &url, NULL),
+			0);
+		assert_string_equal(url, hosts[i][1]);
+	}
+}
+
+static void
+gce_metadata_host_names_nothing_that_needs_dns(void **state _unused_)
+{
+	static const char *const hosts[] = {
+		"", "metadata", "metadata.google.internal.evil.com",
+		"xmetadata.google.internal", "metadata.google.internal..",
+		"localhost.evil.com", "https://169.254.169.254", "host:80",
+		"169.254.169.254/", "a@169.254.169.254", "169.254.169.254:x",
+		"metadata.google.internal:80@evil", "localhost:80/x",
+	};
+	char *url = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		if (endpoint_metadata_from_host(hosts[i], &url, NULL) >= 0)
+			fail_msg("taken: %s", hosts[i]);
+		assert_null(url);
+	}
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(googles_own_endpoints_pass_their_own_check),
+		cmocka_unit_test(the_metadata_server_is_an_address_and_plain_http),
+		cmocka_unit_test(google_is_asked_by_https_only),
+		cmocka_unit_test(test_endpoints_may_be_plain_http_on_loopback_only),
+		cmocka_unit_test(what_is_refused_is_named),
+		cmocka_unit_test(gce_metadata_host_becomes_a_base_url),
+		cmocka_unit_test(gce_metadata_host_names_nothing_that_needs_dns),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "google/endpoints.h"
+#include "google/iam.h"
+#include "vectors.h"
+
+static struct http_response
+answer(unsigned status, const char *body)
+{
+	struct http_response re = HTTP_RESPONSE_INIT;
+
+	re.status = status;
+	re.body = body;
+	re.body_len = strlen(body);
+	re.tls = true;
+	return re;
+}
+
+static struct err
+failure(unsigned status, const char *body)
+{
+	struct http_response re = answer(status, body);
+	char *signature = NULL, *key_id = NULL;
+	struct err e = { .kind = ERR_KINDS };
+	int r;
+
+	re.retry_after_usec = 9;
+	r = iam_sign_blob_response(&re, VEC_EMAIL, &signature, &key_id, &e);
+	assert_int_equal(r, err_kind_errno(e.kind));
+	assert_null(signature);
+	assert_null(key_id);
+	/* Nobody has to ask why. */
+	assert_int_equal(iam_sign_blob_response(&re, VEC_EMAIL, &signature, &key_id,
+						NULL), r);
+	return e;
+}
+
+/* An error of this reason, with metadata "consumer" where given. */
+static struct err
+failure_with(unsigned status, const char *reason, const char *consumer)
+{
+	char body[600];
+
+	snprintf(body, sizeof(body),
+		 "{\n  \"error\": {\n    \"code\": %u,\n"
+		 "    \"message\": \"words for people\",\n    \"details\": [\n"
+		 "      {\n        \"@type\": "
+		 "\"type.googleapis.com/google.rpc.Help\"\n"
+		 "      }, {\n        \"@type\": "
+		 "\"type.googleapis.com/google.rpc.ErrorInfo\",\n"
+		 "        \"reason\": \"%s\",\n        \"metadata\": {\n"
+		 "          \"consumer\": \"%s\"\n        }\n      }\n    ]\n  "
+		 "}\n}\n",
+		 status, reason, consumer ? consumer : "");
+	return failure(status, body);
+}
+
+static void
+assert_denied(struct err e, enum err_scope scope, const char *words,
+	      const char *hint)
+{
+	assert_int_equal(e.kind, ERR_GOOGLE);
+	assert_int_equal(e.scope, scope);
+	assert_non_null(strstr(e.msg, VEC_EMAIL));
+	if (!strstr(e.msg, words))
+		fail_msg("no \"%s\" in \"%s\"", words, e.msg);
+	if (!strstr(e.hint, hint))
+		fail_msg("no \"%s\" in \"%s\"", hint, e.hint);
+}
+
+static void
+a_request_is_that_of_the_reference(void **state _unused_)
+{
+	struct http_request q;
+
+	iam_sign_blob_request(ENDPOINT_IAM, VEC_EMAIL, VEC_ACCESS_TOKEN,
+			      VEC_ASSERTION_INPUT, strlen(VEC_ASSERTION_INPUT), &q);
+	assert_int_equal(q.lane, HTTP_LANE_GOOGLE);
+	assert_string_equal(q.method, "POST");
+	assert_string_equal(
+		q.url, "https://iamcredentials.googleapis.com/v1/projects/-/"
+		       "serviceAccounts/" VEC_EMAIL ":signBlob");
+	assert_int_equal(q.n_fields, 3);
+	assert_string_equal(q.fields[0], "Authorization: Bearer " VEC_ACCESS_TOKEN);
+	assert_string_equal(q.fields[1], "Content-Type: application/json");
+	assert_string_equal(q.fields[2], "Accept: application/json");
+	assert_string_equal(q.body, VEC_B1_REQUEST);
+	assert_int_equal(q.body_len, strlen(VEC_B1_REQUEST));
+	http_request_clear(&q);
+}
+
+static void
+an_email_stays_one_segment_of_the_path(void **state _unused_)
+{
+	struct http_request q;
+
+	iam_sign_blob_request("https://h", "a/../b%40?c#d@e@f", "t", "x", 1, &q);
+	assert_string_equal(q.url, "https://h/v1/projects/-/serviceAccounts/"
+			    "a%2F..%2Fb%2540%3Fc%23d@e@f:signBlob");
+	http_request_clear(&q);
+}
+
+static void
+a_signature_comes_ready_for_a_jwt(void **state _unused_)
+{
+	struct http_response re = answer(200, VEC_B1_BODY);
+	_cleanup_(freep) char *signature = NULL, *key_id = NULL;
+
+	assert_int_equal(iam_sign_blob_response(&re, VEC_EMAIL, &signature, &key_id,
+						NULL), 0);
+	assert_string_equal(signature, VEC_ASSERTION_SIGNATURE);
+	assert_string_equal(key_id, VEC_SA_KEY_KID);
+}
+
+static void
+an_answer_may_be_printed_prettily(void **state _unused_)
+{
+	struct http_response re = answer(200, "{\n  \"keyId\": \"k1\",\n"
+					 "  \"signedBlob\": \"+/8=\"\n}\n");
+	_cleanup_(freep) char *signature = NULL, *key_id = NULL;
+
+	assert_int_equal(iam_sign_blob_response(&re, VEC_EMAIL, &signature, &key_id,
+						NULL), 0);
+	assert_string_equal(signature, "-_8");
+	assert_string_equal(key_id, "k1");
+}
+
+static void
+an_answer_without_a_signature_may_pass(void **state _unused_)
+{
+	static const char *const bodies[] = {
+		"",
+		"{}",
+		"[]",
+		"<html>",
+		"{\"keyId\":\"k\"}",
+		"{\"signedBlob\":\"eA==\"}",
+		"{\"keyId\":\"k\",\"signedBlob\":\"\"}",
+		"{\"keyId\":\"k\",\"signedBlob\":\"eA\"}",
+		"{\"keyId\":\"k\",\"signedBlob\":\"e A==\"}",
+		"{\"keyId\":\"k\",\"signedBlob\":7}",
+		"{\"keyId\":\"\",\"signedBlob\":\"eA==\"}",
+		"{\"keyId\":\"k\\u001b\",\"signedBlob\":\"eA==\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++)
+		assert_int_equal(failure(200, bodies[i]).kind, ERR_UNAVAILABLE);
+	assert_int_equal(failure(301, "").kind, ERR_UNAVAILABLE);
+}
+
+static void
+a_missing_role_comes_with_the_command_that_grants_it(void **state _unused_)
+{
+	assert_denied(
+		failure(403, VEC_B2_BODY), ERR_SCOPE_ACCOUNT,
+		"iam.serviceAccounts.signBlob",
+		"gcloud iam service-accounts add-iam-policy-binding " VEC_EMAIL
+		" --member=serviceAccount:" VEC_EMAIL
+		" --role=roles/iam.serviceAccountTokenCreator");
+}
+
+static void
+missing_scopes_come_with_the_command_that_sets_them(void **state _unused_)
+{
+	struct err e;
+
+	assert_denied(failure(403, VEC_B3_BODY), ERR_SCOPE_ACCOUNT, "access scopes",
+		      "stop the VM; gcloud compute instances set-service-account "
+		      "INSTANCE --scopes=cloud-platform; start it again");
+	assert_int_equal(iam_scopes_error(VEC_EMAIL, &e),
+			 err_kind_errno(ERR_GOOGLE));
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "access scopes",
+		      "--scopes=cloud-platform");
+}
+
+static void
+a_disabled_api_comes_with_the_command_that_enables_it(void **state _unused_)
+{
+	assert_denied(failure(403, VEC_B4_BODY), ERR_SCOPE_ACCOUNT, "not enabled",
+		      "gcloud services enable iamcredentials.googleapis.com "
+		      "--project=123456789012");
+}
+
+static void
+a_project_that_is_no_name_is_not_pasted_into_a_command(void **state _unused_)
+{
+	static const char *const consumers[] = {
+		NULL, "", "projects/", "projects/a;reboot", "projects/$(id)", "p/1",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(consumers); i++)
+		assert_denied(failure_with(403, "SERVICE_DISABLED", consumers[i]),
+			      ERR_SCOPE_ACCOUNT, "", "--project=PROJECT ");
+}
+
+static void
+a_disabled_account_comes_with_the_command_that_enables_it(void **state _unused_)
+{
+	assert_denied(failure_with(401, "ACCOUNT_STATE_INVALID", NULL),
+		      ERR_SCOPE_ACCOUNT, "disabled or deleted",
+		      "gcloud iam service-accounts enable " VEC_EMAIL);
+}
+
+static void
+other_lasting_reasons_are_denials_of_the_account(void **state _unused_)
+{
+	static const struct {
+		unsigned status;
+		const char *reason, *words;
+	} rows[] = {
+		{ 401, "CREDENTIALS_MISSING", "no access token" },
+		{ 401, "ACCESS_TOKEN_TYPE_UNSUPPORTED", "of this type" },
+		{ 403, "BILLING_DISABLED", "billing" },
+		{ 403, "CONSUMER_SUSPENDED", "suspended" },
+		{ 403, "CONSUMER_INVALID", "not valid" },
+		{ 403, "USER_PROJECT_DENIED", "quota" },
+		{ 403, "SECURITY_POLICY_VIOLATED", "VPC Service Controls" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_denied(failure_with(rows[i].status, rows[i].reason, NULL),
+			      ERR_SCOPE_ACCOUNT, rows[i].words, "");
+}
+
+static void
+a_reason_counts_and_not_the_message(void **state _unused_)
+{
+	/* B3's words with B2's reason. */
+	struct err e = failure(
+		403, "{\"error\":{\"message\":\"Request had insufficient "
+		     "authentication scopes.\",\"details\":[{\"reason\":"
+		     "\"IAM_PERMISSION_DENIED\"}]}}");
+
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "permission",
+		      "serviceAccountTokenCreator");
+}
+
+static void
+an_access_token_taken_no_more_is_told_by_status_401(void **state _unused_)
+{
+	static const char *const bodies[] = { VEC_B5_BODY, "", "<html>", "{}",
+					      "{\"error\":{}}" };
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
+		e = failure(401, bodies[i]);
+		assert_int_equal(e.kind, ERR_UNAVAILABLE);
+		assert_int_equal(e.status, 401);
+	}
+}
+
+static void
+an_account_that_does_not_exist_is_a_denial(void **state _unused_)
+{
+	assert_denied(failure(404, "{\"error\":{\"code\":404,\"message\":\"Not "
+				   "found; Gaia "
+				   "id not found for email "
+				   "x\",\"status\":\"NOT_FOUND\"}}"),
+		      ERR_SCOPE_ACCOUNT, "no such account",
+		      "gcloud iam service-accounts describe " VEC_EMAIL);
+}
+
+static void
+an_unknown_denial_closes_nothing_but_this_request(void **state _unused_)
+{
+	assert_denied(failure_with(403, "SOMETHING_NEW", NULL), ERR_SCOPE_REQUEST,
+		      "words for people", "");
+}
+
+static void
+a_request_not_understood_quotes_nothing(void **state _unused_)
+{
+	struct err e = failure(400, VEC_B12_BODY);
+
+	assert_denied(e, ERR_SCOPE_REQUEST, "400", "");
+	assert_null(strstr(e.msg, "%%%"));
+}
+
+static void
+a_quota_may_pass_and_says_when(void **state _unused_)
+{
+	struct err e = failure(429, VEC_B10_BODY);
+
+	assert_int_equal(e.kind, ERR_UNAVAILABLE);
+	assert_int_equal(e.retry_usec, 9);
+	assert_non_null(strstr(e.msg, "iamcredentials.googleapis.com/SIGN_METRIC"));
+	assert_int_equal(failure_with(403, "RATE_LIMIT_EXCEEDED", NULL).kind,
+			 ERR_UNAVAILABLE);
+}
+
+static void
+trouble_may_pass_whatever_it_says(void **state _unused_)
+{
+	static const unsigned statuses[] = { 408, 409, 429, 500,
+					     501, 502, 503, 504 };
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+		assert_int_equal(failure(statuses[i], VEC_B11_BODY).kind,
+				 ERR_UNAVAILABLE);
+		assert_int_equal(failure(statuses[i], "").kind, ERR_UNAVAILABLE);
+	}
+	assert_int_equal(failure(503, VEC_B2_BODY).kind, ERR_UNAVAILABLE);
+	e = failure(503, VEC_B11_BODY);
+	assert_non_null(strstr(
+		e.msg, "HTTP 503: The service is currently unavailable."));
+	assert_int_equal(e.retry_usec, 9);
+}
+
+static void
+a_page_of_a_front_end_denies_nothing(void **state _unused_)
+{
+	static const unsigned statuses[] = { 400, 403, 404, 413 };
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+		e = failure(statuses[i], "<!DOCTYPE html><title>Error</title>");
+		assert_int_equal(e.kind, ERR_UNAVAILABLE);
+		assert_null(strstr(e.msg, "DOCTYPE"));
+	}
+}
+
+static void
+foreign_words_are_made_safe(void **state _unused_)
+{
+	struct err e = failure(
+		403, "{\"error\":{\"message\":\"a\\u001b[31m\\nb "
+		     "ya29.secret eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.x\"}}");
+
+	assert_denied(e, ERR_SCOPE_REQUEST, "a\\x1b[31m\\x0ab", "");
+	assert_null(strstr(e.msg, "secret"));
+	assert_null(strstr(e.msg, "eyJ"));
+}
+
+static void
+either_scope_suffices_and_no_other(void **state _unused_)
+{
+	char cloud[] = "https://www.googleapis.com/auth/cloud-platform";
+	char iam[] = "https://www.googleapis.com/auth/iam";
+	char read[] = "https://www.googleapis.com/auth/cloud-platform.read-only";
+	char *none[] = { NULL }, *first[] = { read, cloud, NULL };
+	char *second[] = { iam, NULL }, *neither[] = { read, NULL };
+
+	assert_false(iam_scopes_suffice(none));
+	assert_true(iam_scopes_suffice(first));
+	assert_true(iam_scopes_suffice(second));
+	assert_false(iam_scopes_suffice(neither));
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_request_is_that_of_the_reference),
+		cmocka_unit_test(an_email_stays_one_segment_of_the_path),
+		cmocka_unit_test(a_signature_comes_ready_for_a_jwt),
+		cmocka_unit_test(an_answer_may_be_printed_prettily),
+		cmocka_unit_test(an_answer_without_a_signature_may_pass),
+		cmocka_unit_test(
+			a_missing_role_comes_with_the_command_that_grants_it),
+		cmocka_unit_test(
+			missing_scopes_come_with_the_command_that_sets_them),
+		cmocka_unit_test(
+			a_disabled_api_comes_with_the_command_that_enables_it),
+		cmocka_unit_test(
+			a_project_that_is_no_name_is_not_pasted_into_a_command),
+		cmocka_unit_test(
+			a_disabled_account_comes_with_the_command_that_enables_it),
+		cmocka_unit_test(
+			other_lasting_reasons_are_denials_of_the_account),
+		cmocka_unit_test(a_reason_counts_and_not_the_message),
+		cmocka_unit_test(
+			an_access_token_taken_no_more_is_told_by_status_401),
+		cmocka_unit_test(an_account_that_does_not_exist_is_a_denial),
+		cmocka_unit_test(
+			an_unknown_denial_closes_nothing_but_this_request),
+		cmocka_unit_test(a_request_not_understood_quotes_nothing),
+		cmocka_unit_test(a_quota_may_pass_and_says_when),
+		cmocka_unit_test(trouble_may_pass_whatever_it_says),
+		cmocka_unit_test(a_page_of_a_front_end_denies_nothing),
+		cmocka_unit_test(foreign_words_are_made_safe),
+		cmocka_unit_test(either_scope_suffices_and_no_other),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

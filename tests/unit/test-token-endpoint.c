@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "google/endpoints.h"
+#include "google/token_endpoint.h"
+#include "vectors.h"
+
+static struct http_response
+answer(unsigned status, const char *body)
+{
+	struct http_response re = HTTP_RESPONSE_INIT;
+
+	re.status = status;
+	re.body = body;
+	re.body_len = strlen(body);
+	re.date = VEC_NOW;
+	re.tls = true;
+	return re;
+}
+
+/* Local time is that of the vectors; the server's is date. */
+static struct err
+failure_at(int64_t date, unsigned status, const char *body,
+	   enum token_endpoint_verdict expected)
+{
+	struct http_response re = answer(status, body);
+	enum token_endpoint_verdict verdict = 77;
+	struct err e = { .kind = ERR_KINDS };
+	char *token = NULL;
+	int r;
+
+	re.date = date;
+	re.retry_after_usec = 9;
+	r = token_endpoint_id_token_response(&re, VEC_EMAIL, VEC_AUDIENCE, VEC_NOW,
+					     &token, &verdict, &e);
+	assert_int_equal(r, err_kind_errno(e.kind));
+	assert_null(token);
+	assert_int_equal(verdict, expected);
+	/* Nobody has to ask why. */
+	assert_int_equal(token_endpoint_id_token_response(&re, VEC_EMAIL,
+							  VEC_AUDIENCE, VEC_NOW,
+							  &token, NULL, NULL),
+			 r);
+	return e;
+}
+
+static struct err
+failure(unsigned status, const char *body, enum token_endpoint_verdict expected)
+{
+	return failure_at(VEC_NOW, status, body, expected);
+}
+
+static void
+assert_words(struct err e, enum err_kind kind, const char *words)
+{
+	assert_int_equal(e.kind, kind);
+	if (!strstr(e.msg, words))
+		fail_msg("no \"%s\" in \"%s\"", words, e.msg);
+}
+
+static void
+a_request_is_that_of_the_reference(void **state _unused_)
+{
+	struct http_request q;
+
+	token_endpoint_assertion_request(ENDPOINT_TOKEN, VEC_ASSERTION, &q);
+	assert_int_equal(q.lane, HTTP_LANE_GOOGLE);
+	assert_string_equal(q.method, "POST");
+	assert_string_equal(q.url, "https://oauth2.googleapis.com/token");
+	assert_int_equal(q.n_fields, 2);
+	assert_string_equal(q.fields[0],
+			    "Content-Type: application/x-www-form-urlencoded");
+	assert_string_equal(q.fields[1], "Accept: application/json");
+	assert_string_equal(q.body, VEC_C1_REQUEST);
+	assert_int_equal(q.body_len, strlen(VEC_C1_REQUEST));
+	http_request_clear(&q);
+}
+
+static void
+an_answer_holds_the_id_token(void **state _unused_)
+{
+	struct http_response re = answer(200, VEC_C1_RESPONSE);
+	_cleanup_(secret_freep) char *token = NULL;
+
+	assert_int_equal(token_endpoint_id_token_response(&re, VEC_EMAIL,
+							  VEC_AUDIENCE, VEC_NOW,
+							  &token, NULL, NULL),
+			 0);
+	assert_string_equal(token, VEC_ID_TOKEN_C1);
+}
+
+static void
+an_answer_may_be_printed_prettily(void **state _unused_)
+{
+	struct http_response re = answer(200, "{\n  \"id_token\": \"a.b.c\"\n}\n");
+	_cleanup_(secret_freep) char *token = NULL;
+
+	assert_int_equal(token_endpoint_id_token_response(&re, VEC_EMAIL,
+							  VEC_AUDIENCE, VEC_NOW,
+							  &token, NULL, NULL),
+			 0);
+	assert_string_equal(token, "a.b.c");
+}
+
+static void
+an_answer_without_a_token_may_pass(void **state _unused_)
+{
+	static const char *const bodies[] = {
+		"", "{}", "[]", "a.b.c", "\"a.b.c\"", "<html>", "{\"id_token\":7}",
+		"{\"id_token\":\"\"}", "{\"id_token\":\"a.b c\"}",
+		"{\"id_token\":\"a.b\\u0000c\"}", "{\"id_token\":\"a\\r\\nb\"}",
+		"{\"access_token\":\"ya29.x\",\"expires_in\":3600}",
+	};
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
+		e = failure(200, bodies[i], TOKEN_ENDPOINT_OTHER);
+		assert_words(e, ERR_UNAVAILABLE, "no ID token");
+		assert_null(strstr(e.msg, "ya29"));
+	}
+}
+
+static void
+a_clock_ahead_is_named_with_its_skew(void **state _unused_)
+{
+	struct err e = failure_at(VEC_NOW - 700, 400, VEC_C2_BODY,
+				  TOKEN_ENDPOINT_CLOCK);
+
+	assert_words(e, ERR_UNAVAILABLE, "clock is 700 s ahead of Google's");
+	assert_non_null(strstr(e.hint, "timedatectl"));
+	assert_non_null(strstr(e.hint, "chronyc"));
+}
+
+static void
+a_clock_behind_is_named_with_its_skew(void **state _unused_)
+{
+	assert_words(failure_at(VEC_NOW + 7200, 400, VEC_C2_BODY,
+				TOKEN_ENDPOINT_CLOCK),
+		     ERR_UNAVAILABLE, "clock is 7200 s behind Google's");
+}
+
+static void
+a_clock_that_agrees_is_not_blamed(void **state _unused_)
+{
+	assert_words(
+		failure_at(VEC_NOW + 2, 400, VEC_C2_BODY, TOKEN_ENDPOINT_CLOCK),
+		ERR_UNAVAILABLE, "clock agrees with Google's");
+}
+
+static void
+without_a_date_no_skew_is_guessed(void **state _unused_)
+{
+	struct err e = failure_at(0, 400, VEC_C2_BODY, TOKEN_ENDPOINT_CLOCK);
+
+	assert_words(e, ERR_UNAVAILABLE, "not believed");
+	assert_null(strstr(e.msg, "clock"));
+	assert_true(e.hint[0]);
+}
+
+static void
+a_bad_signature_asks_for_another_one(void **state _unused_)
+{
+	assert_words(failure(400, VEC_C3_BODY, TOKEN_ENDPOINT_SIGNATURE),
+		     ERR_UNAVAILABLE, "signature");
+}
+
+static void
+an_audience_not_accepted_is_about_this_request_only(void **state _unused_)
+{
+	struct err e = failure(400, VEC_C4_BODY, TOKEN_ENDPOINT_OTHER);
+
+	assert_words(e, ERR_GOOGLE, VEC_AUDIENCE);
+	assert_int_equal(e.scope, ERR_SCOPE_REQUEST);
+}
+
+static void
+an_unknown_account_is_about_the_account_in_any_spelling(void **state _unused_)
+{
+	static const char *const bodies[] = {
+		VEC_C5_BODY,
+		"{\"error\":\"invalid_grant\",\"error_description\":\"Account "
+		"not found\"}",
+		"{\"error\":\"invalid_grant\",\"error_description\":"
+		"\"Invalid grant: ACCOUNT NOT FOUND\"}",
+		"{\n  \"error\": \"invalid_grant\",\n  \"error_description\": "
+		"\"Invalid grant: account not found\"\n}\n",
+		"{\"error\":\"invalid_grant\",\"error_description\":\"Account "
+		"disabled\"}",
+		"\"Invalid grant: account not found\"",
+		"Invalid grant: account not found",
+	};
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
+		e = failure(400, bodies[i], TOKEN_ENDPOINT_ACCOUNT);
+		assert_words(e, ERR_GOOGLE, VEC_EMAIL);
+		assert_int_equal(e.scope, ERR_SCOPE_ACCOUNT);
+		assert_non_null(strstr(e.hint, "gcloud iam service-accounts enable "
+				       VEC_EMAIL));
+	}
+}
+
+static void
+a_wrong_endpoint_is_told_from_a_wrong_audience(void **state _unused_)
+{
+	struct err e = failure(400, VEC_C8_BODY, TOKEN_ENDPOINT_OTHER);
+
+	assert_words(e, ERR_GOOGLE, "Failed audience check");
+	assert_int_equal(e.scope, ERR_SCOPE_REQUEST);
+	assert_non_null(strstr(e.hint, "token-endpoint"));
+}
+
+static void
+other_complaints_are_denials_of_this_request(void **state _unused_)
+{
+	static const char *const errors[] = {
+		"invalid_request", "unsupported_grant_type", "unauthorized_client",
+		"invalid_client", "something_new",
+	};
+	char body[200];
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		snprintf(body, sizeof(body),
+			 "{\"error\":\"%s\",\"error_description\":"
+			 "\"Bad Request\"}",
+			 errors[i]);
+		e = failure(i % 2 ? 401 : 400, body, TOKEN_ENDPOINT_OTHER);
+		assert_words(e, ERR_GOOGLE, errors[i]);
+		assert_words(e, ERR_GOOGLE, "Bad Request");
+		assert_int_equal(e.scope, ERR_SCOPE_REQUEST);
+	}
+	assert_words(failure(400, "{\"error\":\"x\"}", TOKEN_ENDPOINT_OTHER),
+		     ERR_GOOGLE, "x");
+}
+
+static void
+trouble_may_pass_whatever_its_status(void **state _unused_)
+{
+	static const struct {
+		unsigned status;
+		const char *body;
+	} rows[] = {
+		{ 500, VEC_C7_BODY },
+		{ 400, VEC_C7_BODY },
+		{ 503, VEC_C5_BODY },
+		{ 429, VEC_C3_BODY },
+		{ 408, "" },
+		{ 502, "<html>" },
+		{ 504, "" },
+		{ 400, "{\"error\":\"server_error\"}" },
+		{ 403, "{\"error\":\"temporarily_unavailable\"}" },
+		{ 400, "{\"error\":\"x\",\"error_description\":\"internal_"
+		       "failure\"}" },
+		{ 302, "" },
+		{ 400, "<html>disabled</html>" },
+		{ 400, "" },
+		{ 404, "<!DOCTYPE html>account not found" },
+		{ 400, "no idea" },
+		{ 400, "[]" },
+	};
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		e = failure(rows[i].status, rows[i].body, TOKEN_ENDPOINT_OTHER);
+		assert_int_equal(e.kind, ERR_UNAVAILABLE);
+		assert_int_equal(e.retry_usec, 9);
+		assert_null(strstr(e.msg, "html"));
+	}
+}
+
+static void
+foreign_words_are_made_safe(void **state _unused_)
+{
+	struct err e = failure(400,
+			       "{\"error\":\"e\\u001b\",\"error_description\":"
+			       "\"\\u009bx " VEC_ASSERTION "\"}",
+			       TOKEN_ENDPOINT_OTHER);
+
+	assert_words(e, ERR_GOOGLE, "e\\x1b: \\xc2\\x9bx");
+	assert_null(strstr(e.msg, "eyJ"));
+}
+
+int
+main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_request_is_that_of_the_reference),
+		cmocka_unit_test(an_answer_holds_the_id_token),
+		cmocka_unit_test(an_answer_may_be_printed_prettily),
+		cmocka_unit_test(an_answer_without_a_token_may_pass),
+		cmocka_unit_test(a_clock_ahead_is_named_with_its_skew),
+		cmocka_unit_test(a_clock_behind_is_named_with_its_skew),
+		cmocka_unit_test(a_clock_that_agrees_is_not_blamed),
+		cmocka_unit_test(without_a_date_no_skew_is_guessed),
+		cmocka_unit_test(a_bad_signature_asks_for_another_one),
+		cmocka_unit_test(
+			an_audience_not_accepted_is_about_this_request_only),
+		cmocka_unit_test(
+			an_unknown_account_is_about_the_account_in_any_spelling),
+		cmocka_unit_test(
+			a_wrong_endpoint_is_told_from_a_wrong_audience),
+		cmocka_unit_test(other_complaints_are_denials_of_this_request),
+		cmocka_unit_test(trouble_may_pass_whatever_its_status),
+		cmocka_unit_test(foreign_words_are_made_safe),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
