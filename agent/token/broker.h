@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Who may wait for which token, and when to fetch it.
+
+   One flight per key however many callers wait for it.  A flight goes on when
+   its callers have left, and fills the cache.  A failed flight is remembered for
+   a short while, so that a broken audience costs one upstream request and not
+   one per caller.
+
+   Asynchronous contract: http/client.h. */
+
+#include <systemd/sd-event.h>
+
+#include "base/base.h"
+#include "base/err.h"
+#include "token/cache.h"
+#include "token/failures.h"
+#include "token/flow.h"
+
+struct broker;
+struct ticket;		/* one caller's place in the queue */
+
+struct broker_options {
+	struct cache_options cache;
+	unsigned max_flights;	/* at once; more wait for their turn */
+	unsigned max_waiters;	/* over all keys */
+	struct failures_options failures;
+	uint64_t linger_usec;	/* a flight may take this long, whoever waits */
+	uint64_t wish_usec;	/* how long a token should still be good for */
+	uint64_t brand_new_usec; /* a token younger than this is not fetched anew */
+};
+
+/* What the caller wants, beyond the key.  Without min_left a token good for
+   wish_usec more is a wish: less is served if nothing better can be had. */
+struct broker_want {
+	uint64_t owner;		/* whom entries and flights count for */
+	uint64_t deadline;	/* CLOCK_BOOTTIME usec: answered by then */
+	uint64_t min_left;	/* seconds it must be good for; 0: see above */
+	bool no_cache;		/* a new one, unless the cached one is brand-new */
+	bool only_if_cached;	/* never ask upstream */
+};
+
+enum broker_source { BROKER_HIT, BROKER_MISS, BROKER_SHARED };
+
+/* Exactly one of token and e is set; token is borrowed. */
+typedef void broker_done_fn(void *userdata, struct token *token,
+			    enum broker_source source, const struct err *e);
+
+/* Asked before a new flight is started for owner: 0, or a failure (ERR_BUSY). */
+typedef int broker_admit_fn(void *userdata, uint64_t owner, struct err *e);
+
+struct broker *broker_new(sd_event *event, const struct flow_context *ctx,
+			  const struct flow_ops *flow,
+			  const struct broker_options *o,
+			  broker_admit_fn *admit, void *userdata);
+/* All tickets must be gone. */
+struct broker *broker_free(struct broker *b);
+DEFINE_CLEANUP(struct broker *, broker_free)
+
+/* 1: *ret_token is set, borrowed, from cache.  0: done will run later, *ret is
+   the ticket; it is set to NULL when done runs.  Negative: refused, e says why. */
+int broker_get(struct broker *b, const struct token_key *key,
+	       const struct broker_want *want,
+	       broker_done_fn *done, void *userdata,
+	       struct token **ret_token, struct ticket **ret, struct err *e);
+struct ticket *ticket_free(struct ticket *t);	/* the flight goes on */
+
+/* Forget every token and every failure: the account is another one now. */
+void broker_flush(struct broker *b);
+
+struct broker_counts {
+	unsigned flights, queued, waiters;
+	size_t cached, failures;
+};
+void broker_count(const struct broker *b, struct broker_counts *ret);

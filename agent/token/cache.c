@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Two kinds of things, entries and owners, and each is found in two ways: by key
+   in a hash table, and by rank in a heap.  Entries rank by the time to refresh,
+   owners by how much they hold; an owner's entries stand in a list in order of
+   use.  Nothing here takes longer than the logarithm of what is cached. */
+
+#include <assert.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "base/hash.h"
+#include "token/cache.h"
+
+#define TABLE_MIN	16	/* buckets; a power of 2, like all later sizes */
+#define HEAP_MIN	16
+
+/* --- hash table ------------------------------------------------------------ */
+
+struct link {
+	struct link *next;
+	uint64_t hash;
+};
+
+struct table {
+	struct link **buckets;
+	size_t size, len;
+};
+
+static struct link **
+table_bucket(const struct table *t, uint64_t hash)
+{
+	return &t->buckets[hash & (t->size - 1)];
+}
+
+static void
+table_resize(struct table *t, size_t size)
+{
+	struct table fresh = { xcalloc(size, sizeof(*t->buckets)), size, t->len };
+	struct link *l, *next, **bucket;
+
+	for (size_t i = 0; i < t->size; i++) {
+		for (l = t->buckets[i]; l; l = next) {
+			next = l->next;
+			bucket = table_bucket(&fresh, l->hash);
+			l->next = *bucket;
+			*bucket = l;
+		}
+	}
+	free(t->buckets);
+	*t = fresh;
+}
+
+static void
+table_add(struct table *t, struct link *l, uint64_t hash)
+{
+	struct link **bucket;
+
+	if (t->len >= t->size)
+		table_resize(t, t->size > 0 ? t->size * 2 : TABLE_MIN);
+	bucket = table_bucket(t, hash);
+	l->hash = hash;
+	l->next = *bucket;
+	*bucket = l;
+	t->len++;
+}
+
+static void
+table_remove(struct table *t, struct link *l)
+{
+	struct link **at = table_bucket(t, l->hash);
+
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	t->len--;
+	if (t->size > TABLE_MIN && t->len < t->size / 8)
+		table_resize(t, t->size / 2);
+}
+
+/* --- heap: the least rank on top -------------------------------------------- */
+
+struct rank {
+	int64_t first;
+	uint64_t second;	/* where the first is equal */
+	size_t index;
+};
+
+struct heap {
+	struct rank **ranks;
+	size_t size, len;
+};
+
+static bool
+rank_less(const struct rank *a, const struct rank *b)
+{
+	return a->first != b->first ? a->first < b->first : a->second < b->second;
+}
+
+static void
+heap_set(struct heap *h, size_t index, struct rank *r)
+{
+	h->ranks[index] = r;
+	r->index = index;
+}
+
+/* Its rank has changed: move it to where it belongs. */
+static void
+heap_fix(struct heap *h, struct rank *r)
+{
+	size_t i = r->index, child;
+
+	for (; i > 0 && rank_less(r, h->ranks[(i - 1) / 2]); i = (i - 1) / 2)
+		heap_set(h, i, h->ranks[(i - 1) / 2]);
+	for (; (child = 2 * i + 1) < h->len; i = child) {
+		if (child + 1 < h->len &&
+		    rank_less(h->ranks[child + 1], h->ranks[child]))
+			child++;
+		if (!rank_less(h->ranks[child], r))
+			break;
+		heap_set(h, i, h->ranks[child]);
+	}
+	heap_set(h, i, r);
+}
+
+static void
+heap_resize(struct heap *h, size_t size)
+{
+	h->ranks = xrealloc(h->ranks, size, sizeof(*h->ranks));
+	h->size = size;
+}
+
+static void
+heap_add(struct heap *h, struct rank *r)
+{
+	if (h->len == h->size)
+		heap_resize(h, h->size > 0 ? h->size * 2 : HEAP_MIN);
+	heap_set(h, h->len++, r);
+	heap_fix(h, r);
+}
+
+static void
+heap_remove(struct heap *h, struct rank *r)
+{
+	struct rank *last = h->ranks[--h->len];
+
+	if (last != r) {
+		heap_set(h, r->index, last);
+		heap_fix(h, last);
+	}
+	if (h->size > HEAP_MIN && h->len < h->size / 4)
+		heap_resize(h, h->size / 2);
+}
+
+/* --- entries and owners ------------------------------------------------------ */
+
+struct owner {
+	struct link link;
+	uint64_t id;
+	/* Who holds the most comes first (hence the count is negative), of these
+	   who used something last the longest ago.  "used" is copied to the rank
+	   only when somebody has to go: a hit need not touch the heap. */
+	struct rank rank;
+	uint64_t used;
+	size_t len;
+	TAILQ_HEAD(, entry) entries;	/* least recently used first */
+};
+
+struct entry {
+	struct link link;
+	struct rank rank;
+	TAILQ_ENTRY(entry) siblings;
+	struct owner *owner;
+	struct token *token;
+	void *key;
+	size_t key_len;
+};
+
+struct cache {
+	struct cache_options opt;
+	struct hash_key hash_key;
+	uint64_t uses;			/* counts them; orders owners */
+	struct table entries, owners;
+	struct heap by_refresh, by_share;
+};
+
+static struct owner *
+owner_find(const struct cache *c, uint64_t id, uint64_t hash)
+{
+	struct owner *o;
+
+	if (c->owners.len == 0)
+		return NULL;
+	for (struct link *l = *table_bucket(&c->owners, hash); l; l = l->next) {
+		o = container_of(l, struct owner, link);
+		if (o->id == id)
+			return o;
+	}
+	return NULL;
+}
+
+static struct owner *
+owner_get(struct cache *c, uint64_t id)
+{
+	uint64_t hash = hash_bytes(&c->hash_key, &id, sizeof(id));
+	struct owner *o = owner_find(c, id, hash);
+
+	if (o)
+		return o;
+
+	o = xcalloc(1, sizeof(*o));
+	o->id = id;
+	TAILQ_INIT(&o->entries);
+	table_add(&c->owners, &o->link, hash);
+	heap_add(&c->by_share, &o->rank);
+	return o;
+}
+
+/* After its number of entries has changed. */
+static void
+owner_rank(struct cache *c, struct owner *o)
+{
+	if (o->len > 0) {
+		o->rank.first = -(int64_t)o->len;
+		o->rank.second = o->used;
+		heap_fix(&c->by_share, &o->rank);
+		return;
+	}
+	heap_remove(&c->by_share, &o->rank);
+	table_remove(&c->owners, &o->link);
+	free(o);
+}
+
+/* Who holds the most.  Each turn settles one owner, who used something since it
+   was last ranked: no more turns than there were uses. */
+static struct owner *
+owner_largest(struct cache *c)
+{
+	struct owner *o;
+
+	for (;;) {
+		o = container_of(c->by_share.ranks[0], struct owner, rank);
+		if (o->rank.second == o->used)
+			return o;
+		owner_rank(c, o);
+	}
+}
+
+static struct entry *
+entry_find(const struct cache *c, const void *key, size_t len, uint64_t hash)
+{
+	struct entry *en;
+
+	if (c->entries.len == 0)
+		return NULL;
+	for (struct link *l = *table_bucket(&c->entries, hash); l; l = l->next) {
+		en = container_of(l, struct entry, link);
+		if (l->hash == hash && en->key_len == len &&
+		    memcmp(en->key, key, len) == 0)
+			return en;
+	}
+	return NULL;
+}
+
+static struct entry *
+entry_find_key(const struct cache *c, const struct token_key *key)
+{
+	size_t len;
+	_cleanup_(freep) char *bytes = token_key_bytes(key, &len);
+
+	return entry_find(c, bytes, len, hash_bytes(&c->hash_key, bytes, len));
+}
+
+static void
+entry_use(struct cache *c, struct entry *en)
+{
+	struct owner *o = en->owner;
+
+	o->used = ++c->uses;
+	TAILQ_REMOVE(&o->entries, en, siblings);
+	TAILQ_INSERT_TAIL(&o->entries, en, siblings);
+}
+
+/* Takes over key. */
+static struct entry *
+entry_new(struct cache *c, void *key, size_t key_len, uint64_t hash,
+	  uint64_t owner)
+{
+	struct entry *en = xcalloc(1, sizeof(*en));
+	struct owner *o = owner_get(c, owner);
+
+	en->key = key;
+	en->key_len = key_len;
+	en->owner = o;
+	en->rank.first = INT64_MAX;
+	table_add(&c->entries, &en->link, hash);
+	heap_add(&c->by_refresh, &en->rank);
+
+	TAILQ_INSERT_TAIL(&o->entries, en, siblings);
+	o->used = ++c->uses;
+	o->len++;
+	owner_rank(c, o);
+	return en;
+}
+
+static void
+entry_free(struct cache *c, struct entry *en)
+{
+	struct owner *o = en->owner;
+
+	heap_remove(&c->by_refresh, &en->rank);
+	table_remove(&c->entries, &en->link);
+	TAILQ_REMOVE(&o->entries, en, siblings);
+	o->len--;
+	owner_rank(c, o);
+
+	token_unref(en->token);
+	free(en->key);
+	free(en);
+}
+
+/* --- the cache --------------------------------------------------------------- */
+
+struct cache *
+cache_new(const struct cache_options *o)
+{
+	struct cache *c;
+
+	assert(o->entries > 0 && o->per_owner > 0);
+
+	c = xcalloc(1, sizeof(*c));
+	c->opt = *o;
+	c->hash_key = hash_key_random();
+	return c;
+}
+
+struct cache *
+cache_free(struct cache *c)
+{
+	if (!c)
+		return NULL;
+
+	cache_flush(c);
+	free(c);
+	return NULL;
+}
+
+struct token *
+cache_get(struct cache *c, const struct token_key *key, int64_t now)
+{
+	struct entry *en = entry_find_key(c, key);
+
+	if (!en)
+		return NULL;
+	if (token_left(en->token, now) == 0) {
+		entry_free(c, en);
+		return NULL;
+	}
+	entry_use(c, en);
+	return en->token;
+}
+
+void
+cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
+	  struct token *t, int64_t refresh_at)
+{
+	size_t len;
+	_cleanup_(freep) char *bytes = token_key_bytes(key, &len);
+	uint64_t hash = hash_bytes(&c->hash_key, bytes, len);
+	struct entry *en = entry_find(c, bytes, len, hash);
+
+	if (!en)
+		en = entry_new(c, TAKE_PTR(bytes), len, hash, owner);
+
+	/* Reference first: t may be the very one being replaced. */
+	token_ref(t);
+	token_unref(en->token);
+	en->token = t;
+	en->rank.first = refresh_at;
+	heap_fix(&c->by_refresh, &en->rank);
+
+	/* Room is made afterwards, so that the new entry counts.  It is the last
+	   to go: the most recently used one, of the most recent owner. */
+	if (en->owner->len > c->opt.per_owner)
+		entry_free(c, TAILQ_FIRST(&en->owner->entries));
+	if (c->entries.len > c->opt.entries)
+		entry_free(c, TAILQ_FIRST(&owner_largest(c)->entries));
+}
+
+void
+cache_drop(struct cache *c, const struct token_key *key)
+{
+	struct entry *en = entry_find_key(c, key);
+
+	if (en)
+		entry_free(c, en);
+}
+
+void
+cache_flush(struct cache *c)
+{
+	const struct heap *all = &c->by_refresh;
+
+	/* From the end, where nothing has to move up. */
+	while (all->len > 0)
+		entry_free(c, container_of(all->ranks[all->len - 1], struct entry,
+					   rank));
+	free(c->entries.buckets);
+	free(c->owners.buckets);
+	free(c->by_refresh.ranks);
+	free(c->by_share.ranks);
+	c->entries = c->owners = (struct table){ 0 };
+	c->by_refresh = c->by_share = (struct heap){ 0 };
+}
+
+int64_t
+cache_next_refresh(const struct cache *c)
+{
+	return c->by_refresh.len > 0 ? c->by_refresh.ranks[0]->first : INT64_MAX;
+}
+
+size_t
+cache_len(const struct cache *c)
+{
+	return c->entries.len;
+}
+
+size_t
+cache_owner_len(const struct cache *c, uint64_t owner)
+{
+	const struct owner *o;
+
+	o = owner_find(c, owner, hash_bytes(&c->hash_key, &owner, sizeof(owner)));
+	return o ? o->len : 0;
+}

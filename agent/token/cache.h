@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Tokens by key, with an owner, an expiry and a time to refresh.
+
+   Pure data structure: no clock, no I/O, no callbacks.  Every function that
+   depends on time takes "now" (Unix seconds), which is how the tests travel in
+   time.  Who fetches a token, and how many callers wait for it, is broker.h's
+   business.
+
+   An entry counts for the owner that caused it.  An owner at its share loses its
+   own least recently used entry; a full cache loses the least recently used
+   entry of the owner that holds the most.  So nobody can push out others'. */
+
+#include "base/base.h"
+#include "token/token.h"
+
+struct cache;
+
+struct cache_options {
+	size_t entries;		/* in all */
+	size_t per_owner;
+};
+
+struct cache *cache_new(const struct cache_options *o);
+struct cache *cache_free(struct cache *c);
+DEFINE_CLEANUP(struct cache *, cache_free)
+
+/* The token if it is not expired at now, else NULL (an expired entry goes).
+   Borrowed: token_ref() to keep it past the next cache call.  Counts as a use. */
+struct token *cache_get(struct cache *c, const struct token_key *key, int64_t now);
+
+/* Replaces what was there (the entry keeps its owner then).  Takes a reference of
+   its own.  refresh_at: Unix seconds, INT64_MAX for never. */
+void cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
+	       struct token *t, int64_t refresh_at);
+
+/* Drop one entry, or all of them. */
+void cache_drop(struct cache *c, const struct token_key *key);
+void cache_flush(struct cache *c);
+
+/* When the next entry wants refreshing; INT64_MAX if none does. */
+int64_t cache_next_refresh(const struct cache *c);
+
+size_t cache_len(const struct cache *c);
+size_t cache_owner_len(const struct cache *c, uint64_t owner);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What is asked for, and what is handed out. */
+
+#include "base/base.h"
+
+enum token_kind {
+	TOKEN_ID,		/* OIDC ID token */
+	TOKEN_ACCESS		/* OAuth 2.0 access token */
+};
+
+/* Which token: the whole identity of an entry in the cache and of a flight.
+   account is the resolved name, variant tells apart what is otherwise the same
+   (flow, format, licences, scopes); both may be "", never NULL. */
+struct token_key {
+	enum token_kind kind;
+	const char *account;
+	const char *variant;
+	const char *audience;
+};
+
+/* The key as one unambiguous byte string: the kind, then each member behind its
+   length.  Newly allocated. */
+void *token_key_bytes(const struct token_key *key, size_t *ret_len);
+
+/* A token, immutable and counted.  Its text grants access: it is no string that
+   could be printed by mistake, is reached by token_reveal() only, and is wiped
+   with the last reference. */
+struct token;
+
+/* text is copied; exp and iat in Unix seconds; email and flow may be NULL. */
+struct token *token_new(enum token_kind kind, const char *text, int64_t iat,
+			int64_t exp, const char *email, const char *flow);
+struct token *token_ref(struct token *t);
+struct token *token_unref(struct token *t);
+DEFINE_CLEANUP(struct token *, token_unref)
+
+int64_t token_exp(const struct token *t);
+int64_t token_iat(const struct token *t);
+const char *token_flow(const struct token *t);	/* "" if unknown */
+const char *token_email(const struct token *t);	/* likewise */
+
+/* Whole seconds that the token is good for at "now"; 0 when it is not. */
+uint64_t token_left(const struct token *t, int64_t now);
+
+/* The secret.  Callers: the answer to a peer that the policy admits, and the
+   request that carries a bearer.  Found by grep. */
+const char *token_reveal(const struct token *t, size_t *ret_len);

@@ -1,0 +1,1207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "fake-metadata.h"
+#include "token/broker.h"
+#include "vectors.h"
+
+#define MS	USEC_PER_MSEC
+#define WHO	"service-accounts/default/?recursive=true"
+#define LIFE	3600		/* seconds, of Google's tokens */
+#define WISH	60
+#define BRAND_NEW 60
+
+/* A flow that does nothing by itself: what it has begun stands in a list until
+   the test ends it. */
+struct fake_fetch {
+	struct fetch base;
+	TAILQ_ENTRY(fake_fetch) entry;
+	bool listed;
+};
+
+static TAILQ_HEAD(, fake_fetch) flying;
+static unsigned begun;
+static bool begin_fails;
+
+static int
+fake_begin(struct fetch *f, struct err *e)
+{
+	struct fake_fetch *ff = container_of(f, struct fake_fetch, base);
+
+	begun++;
+	if (begin_fails)
+		return err_set(e, ERR_UNAVAILABLE, "cannot begin");
+	TAILQ_INSERT_TAIL(&flying, ff, entry);
+	ff->listed = true;
+	return 0;
+}
+
+static void
+fake_clear(struct fetch *f)
+{
+	struct fake_fetch *ff = container_of(f, struct fake_fetch, base);
+
+	if (ff->listed)
+		TAILQ_REMOVE(&flying, ff, entry);
+}
+
+static const struct flow_ops fake_flow = {
+	.name = "fake",
+	.fetch_size = sizeof(struct fake_fetch),
+	.begin = fake_begin,
+	.clear = fake_clear,
+};
+
+static struct fetch *
+in_flight(const char *audience)
+{
+	struct fake_fetch *f;
+
+	TAILQ_FOREACH(f, &flying, entry)
+		if (strcmp(f->base.audience, audience) == 0)
+			return &f->base;
+	return NULL;
+}
+
+static uint64_t
+deadline_of(const char *audience)
+{
+	const struct fetch *f = in_flight(audience);
+
+	assert_non_null(f);
+	return f ? *f->deadline : 0;
+}
+
+/* The flight to this audience ends with a token issued so long ago, good for so
+   long. */
+static void
+succeeds(const char *audience, const char *email, int64_t age, int64_t left)
+{
+	_cleanup_(token_unrefp) struct token *t = NULL;
+	struct fetch *f = in_flight(audience);
+	int64_t now = (int64_t)time(NULL);
+
+	assert_non_null(f);
+	t = token_new(TOKEN_ID, "a.b.c", now - age, now + left, email, "fake");
+	fetch_succeed(f, t);
+}
+
+static void
+fails(const char *audience, enum err_kind kind)
+{
+	struct fetch *f = in_flight(audience);
+	struct err e;
+
+	assert_non_null(f);
+	err_set(&e, kind, "it fails");
+	fetch_fail(f, &e);
+}
+
+struct world {
+	sd_event *event;
+	struct http_client *http;
+	struct fake *mds;
+	struct endpoints at;
+	struct account *a;
+	struct flow_context ctx;
+	struct broker_options opt;
+	struct broker *b;
+	unsigned asked;		/* for admission */
+	bool refuses;
+};
+
+static int
+admit(void *userdata, uint64_t owner, struct err *e)
+{
+	struct world *w = userdata;
+
+	w->asked++;
+	assert_true(owner > 0);
+	return w->refuses ? err_set(e, ERR_BUSY, "not now") : 0;
+}
+
+/* A broker and an account that nobody has found yet. */
+static int
+setup_lost(void **state)
+{
+	static const struct account_ops ops = { .changed = NULL };
+	struct world *w = xcalloc(1, sizeof(*w));
+	struct account_options o = {
+		.discover_first_usec = MS,
+		.discover_max_usec = 4 * MS,
+		.none_usec = 10 * MS,
+		.access_margin_usec = 60 * USEC_PER_SEC,
+		.token_usec = 10 * USEC_PER_SEC,
+	};
+	struct err e;
+
+	TAILQ_INIT(&flying);
+	begun = 0;
+	begin_fails = false;
+	assert_true(sd_event_new(&w->event) >= 0);
+	w->http = fake_client_new(w->event);
+	w->mds = fake_new(w->event);
+	w->at.metadata = xstrdup(fake_url(w->mds));
+	assert_int_equal(account_new(w->event, w->http, &w->at, &o, &ops, w, &w->a,
+				     &e), 0);
+	w->ctx = (struct flow_context){ .event = w->event, .http = w->http,
+					.at = &w->at, .account = w->a };
+	w->opt = (struct broker_options){
+		.cache = { .entries = 100, .per_owner = 50 },
+		.max_flights = 3,
+		.max_waiters = 8,
+		.failures = { .denied_usec = 60 * USEC_PER_SEC,
+			      .unavailable_first_usec = 30 * MS,
+			      .unavailable_max_usec = 60 * MS,
+			      .max = 100 },
+		.linger_usec = 100 * USEC_PER_SEC,
+		.wish_usec = WISH * USEC_PER_SEC,
+		.brand_new_usec = BRAND_NEW * USEC_PER_SEC,
+	};
+	*state = w;
+	return 0;
+}
+
+/* In the tests themselves, so that they may change w->opt first. */
+static struct broker *
+begin(struct world *w)
+{
+	assert_true(sd_event_run(w->event, 0) >= 0);
+	w->b = broker_new(w->event, &w->ctx, &fake_flow, &w->opt, admit, w);
+	return w->b;
+}
+
+static int
+setup(void **state)
+{
+	struct world *w;
+
+	setup_lost(state);
+	w = *state;
+	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
+	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+
+	broker_free(w->b);
+	assert_true(TAILQ_EMPTY(&flying));
+	account_free(w->a);
+	http_client_free(w->http);
+	fake_free(w->mds);
+	free(w->at.metadata);
+	sd_event_unref(w->event);
+	free(w);
+	return 0;
+}
+
+/* Somebody who asks. */
+struct caller {
+	struct world *w;
+	const char *audience;
+	struct broker_want want;
+	struct ticket *ticket;
+	int r;			/* what broker_get() said */
+	unsigned called, order;
+	bool hit, got;		/* got: a token, at once or later */
+	enum broker_source source;
+	struct err e;
+	struct caller *frees;	/* when called */
+	struct caller *asks;
+};
+
+static unsigned calls;
+
+static void ask(struct world *w, struct caller *c, const char *audience);
+
+static void
+on_token(void *userdata, struct token *token, enum broker_source source,
+	 const struct err *e)
+{
+	struct caller *c = userdata;
+
+	assert_true(!token == !!e);
+	assert_null(c->ticket);
+	assert_int_equal(c->called, 0);		/* exactly once */
+	assert_int_equal(c->r, 0);		/* and not before it was promised */
+	c->called = 1;
+	c->order = ++calls;
+	c->got = token;
+	c->source = source;
+	if (e)
+		c->e = *e;
+	else
+		assert_string_equal(token_reveal(token, NULL), "a.b.c");
+	if (c->frees)
+		c->frees->ticket = ticket_free(c->frees->ticket);
+	if (c->asks)
+		ask(c->w, c->asks, c->asks->audience);
+}
+
+static void
+ask(struct world *w, struct caller *c, const char *audience)
+{
+	struct token_key key = { TOKEN_ID, "default", "", audience };
+	struct token *t = NULL;
+
+	c->w = w;
+	c->audience = audience;
+	if (c->want.owner == 0)
+		c->want.owner = 1;
+	if (c->want.deadline == 0)
+		c->want.deadline = fake_now() + 20 * USEC_PER_SEC;
+	c->r = -1;
+	c->r = broker_get(w->b, &key, &c->want, on_token, c, &t, &c->ticket, &c->e);
+	c->hit = c->r == 1;
+	c->got = c->hit;
+	if (c->r == 1)
+		assert_non_null(t);
+	assert_true((c->r == 0) == (c->ticket != NULL));
+	if (c->r < 0)
+		assert_int_equal(err_kind_errno(c->e.kind), c->r);
+}
+
+static struct broker_counts
+counts(const struct world *w)
+{
+	struct broker_counts n;
+
+	broker_count(w->b, &n);
+	return n;
+}
+
+/* Into the cache with it. */
+static void
+cached(struct world *w, const char *audience, int64_t age, int64_t left)
+{
+	struct caller c = { .want = { .owner = 7 } };
+
+	ask(w, &c, audience);
+	assert_int_equal(c.r, 0);
+	succeeds(audience, VEC_EMAIL, age, left);
+	assert_int_equal(c.called, 1);
+	w->asked = begun = 0;
+}
+
+static void
+leave(struct caller *c)
+{
+	c->ticket = ticket_free(c->ticket);
+}
+
+/* --- hits, misses, sharing ---------------------------------------------------- */
+
+static void
+what_was_fetched_is_served_from_the_cache(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	assert_int_equal(x.r, 0);
+	assert_int_equal(x.called, 0);
+	assert_int_equal(begun, 1);
+	succeeds("a", VEC_EMAIL, 100, LIFE);
+	assert_true(x.called && x.got);
+	assert_int_equal(x.source, BROKER_MISS);
+	ask(w, &y, "a");
+	ask(w, &z, "a");
+	assert_true(y.hit && z.hit);
+	assert_int_equal(begun, 1);
+	assert_int_equal(w->asked, 1);		/* hits are free */
+	assert_int_equal(counts(w).cached, 1);
+}
+
+static void
+all_callers_of_a_key_share_one_flight(void **state)
+{
+	struct caller x[5] = { { .r = 0 } };
+	struct world *w = *state;
+
+	begin(w);
+	calls = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++) {
+		x[i].want.owner = i + 1;
+		ask(w, &x[i], "a");
+	}
+	assert_int_equal(begun, 1);
+	assert_int_equal(w->asked, 1);		/* joining is free */
+	assert_int_equal(counts(w).flights, 1);
+	assert_int_equal(counts(w).waiters, 5);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++) {
+		assert_true(x[i].called && x[i].got);
+		assert_int_equal(x[i].order, i + 1);
+		assert_int_equal(x[i].source, i ? BROKER_SHARED : BROKER_MISS);
+	}
+	assert_int_equal(counts(w).flights, 0);
+	assert_int_equal(counts(w).waiters, 0);
+}
+
+static void
+a_failure_is_told_to_all_who_wait(void **state)
+{
+	struct caller x[3] = { { .r = 0 } };
+	struct world *w = *state;
+
+	begin(w);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		ask(w, &x[i], "a");
+	fails("a", ERR_GOOGLE);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++) {
+		assert_true(x[i].called && !x[i].got);
+		assert_int_equal(x[i].e.kind, ERR_GOOGLE);
+		assert_string_equal(x[i].e.msg, "it fails");
+	}
+	assert_int_equal(counts(w).cached, 0);
+	assert_int_equal(counts(w).failures, 1);
+}
+
+static void
+every_member_of_the_key_tells_apart(void **state)
+{
+	static const struct token_key keys[] = {
+		{ TOKEN_ID, "default", "", "a" },
+		{ TOKEN_ID, "default", "", "A" },
+		{ TOKEN_ID, "default", "", "a/" },
+		{ TOKEN_ID, "default", "a", "" },
+		{ TOKEN_ID, "defaul", "t", "a" },
+		{ TOKEN_ID, "default", "full", "a" },
+		{ TOKEN_ACCESS, "default", "", "a" },
+	};
+	struct ticket *tickets[ARRAY_SIZE(keys)];
+	struct broker_want want = { .owner = 1, .deadline = UINT64_MAX };
+	struct world *w = *state;
+	struct token *t;
+	struct err e;
+
+	w->opt.max_flights = 10;
+	begin(w);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		assert_int_equal(broker_get(w->b, &keys[i], &want, on_token, NULL,
+					    &t, &tickets[i], &e), 0);
+	assert_int_equal(begun, ARRAY_SIZE(keys));
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		ticket_free(tickets[i]);
+}
+
+static void
+an_entry_counts_for_who_caused_it(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .owner = 1 } };
+	struct caller y = { .want = { .owner = 2 } };
+	struct caller z = { .want = { .owner = 1 } }, again = { 0 }, gone = { 0 };
+
+	w->opt.cache.per_owner = 1;
+	begin(w);
+	ask(w, &x, "a");
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	ask(w, &y, "b");
+	succeeds("b", VEC_EMAIL, 0, LIFE);
+	ask(w, &z, "c");
+	succeeds("c", VEC_EMAIL, 0, LIFE);
+	ask(w, &again, "b");
+	assert_true(again.hit);
+	ask(w, &gone, "a");
+	assert_int_equal(gone.r, 0);
+	leave(&gone);
+}
+
+/* --- leaving ------------------------------------------------------------------ */
+
+static void
+who_leaves_is_not_told_and_the_flight_goes_on(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	leave(&x);
+	assert_int_equal(counts(w).waiters, 0);
+	assert_int_equal(counts(w).flights, 1);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(x.called, 0);
+	ask(w, &y, "a");
+	assert_true(y.hit);
+	assert_null(ticket_free(NULL));
+}
+
+static void
+at_the_deadline_the_flight_goes_on(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+
+	begin(w);
+	x.want.deadline = fake_now() + 20 * MS;
+	ask(w, &x, "a");
+	ask(w, &y, "a");
+	RUN_UNTIL(w->event, x.called);
+	assert_true(fake_now() >= x.want.deadline);
+	assert_int_equal(x.e.kind, ERR_TIMEOUT);
+	assert_int_equal(y.called, 0);
+	assert_int_equal(counts(w).flights, 1);
+	assert_int_equal(counts(w).failures, 0);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(y.got);
+	ask(w, &z, "a");
+	assert_true(z.hit);
+}
+
+static void
+a_deadline_in_the_past_is_told_by_the_loop(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .deadline = 1 } };
+
+	begin(w);
+	ask(w, &x, "a");
+	assert_int_equal(x.r, 0);
+	assert_int_equal(x.called, 0);
+	RUN_UNTIL(w->event, x.called);
+	assert_int_equal(x.e.kind, ERR_TIMEOUT);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+}
+
+static void
+while_nobody_knows_the_account_a_deadline_says_so(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+
+	begin(w);
+	x.want.deadline = fake_now() + 10 * MS;
+	ask(w, &x, "a");
+	RUN_UNTIL(w->event, x.called);
+	assert_int_equal(x.e.kind, ERR_UNAVAILABLE);
+	assert_non_null(strstr(x.e.msg, "metadata server"));
+
+	fake_say_once(w->mds, WHO, 503, "");
+	RUN_UNTIL(w->event, account_last_error(w->a));
+	y.want.deadline = fake_now() + 10 * MS;
+	ask(w, &y, "a");
+	RUN_UNTIL(w->event, y.called);
+	assert_int_equal(y.e.kind, ERR_UNAVAILABLE);
+	assert_non_null(strstr(y.e.msg, "HTTP 503"));
+}
+
+static void
+a_flight_has_the_time_of_the_most_patient(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+	uint64_t now;
+
+	begin(w);
+	sd_event_now(w->event, CLOCK_BOOTTIME, &now);
+	ask(w, &x, "a");
+	assert_true(deadline_of("a") == now + w->opt.linger_usec);
+	y.want.deadline = now + 300 * USEC_PER_SEC;
+	ask(w, &y, "a");
+	assert_true(deadline_of("a") == y.want.deadline);
+	leave(&y);
+	assert_true(deadline_of("a") == y.want.deadline);
+	leave(&x);
+}
+
+static void
+a_callback_may_free_anothers_ticket(void **state)
+{
+	struct world *w = *state;
+	struct caller x[4] = { { .r = 0 } };
+
+	begin(w);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		ask(w, &x[i], "a");
+	x[0].frees = &x[1];
+	x[2].frees = &x[3];
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(x[0].got && x[2].got);
+	assert_int_equal(x[1].called + x[3].called, 0);
+	assert_int_equal(counts(w).waiters, 0);
+}
+
+static void
+a_callback_may_free_anothers_ticket_at_a_deadline(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+
+	begin(w);
+	x.want.deadline = y.want.deadline = fake_now() + 5 * MS;
+	ask(w, &x, "a");
+	ask(w, &y, "a");
+	x.frees = &y;
+	y.frees = &x;
+	RUN_UNTIL(w->event, x.called + y.called == 1);
+	fake_run_to(w->event, fake_now() + 10 * MS);
+	assert_int_equal(x.called + y.called, 1);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+}
+
+static void
+a_callback_that_asks_again_gets_a_hit(void **state)
+{
+	struct world *w = *state;
+	struct caller again = { .audience = "a" }, x = { .asks = &again };
+
+	begin(w);
+	ask(w, &x, "a");
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(again.hit);
+	assert_int_equal(begun, 1);
+}
+
+static void
+a_callback_that_asks_again_gets_the_failure(void **state)
+{
+	struct world *w = *state;
+	struct caller again = { .audience = "a" }, x = { .asks = &again };
+
+	begin(w);
+	ask(w, &x, "a");
+	fails("a", ERR_GOOGLE);
+	assert_int_equal(again.r, -EREMOTEIO);
+	assert_int_equal(begun, 1);
+}
+
+static void
+a_callback_that_asks_again_may_begin_another_flight(void **state)
+{
+	struct world *w = *state;
+	struct caller again = { .audience = "a" }, other = { .audience = "b" };
+	struct caller x = { .asks = &again }, y = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	ask(w, &y, "a");
+	y.asks = &other;
+	fails("a", ERR_NOT_FOUND);		/* not remembered */
+	assert_true(x.called && y.called);
+	assert_int_equal(again.r, 0);
+	assert_int_equal(again.called, 0);
+	assert_int_equal(other.r, 0);
+	assert_int_equal(begun, 3);
+	assert_int_equal(counts(w).flights, 2);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(again.got);
+	assert_int_equal(again.source, BROKER_MISS);
+	leave(&other);
+}
+
+/* --- limits ------------------------------------------------------------------- */
+
+static void
+flights_beyond_the_limit_wait_for_their_turn(void **state)
+{
+	static const char *const names[] = { "a", "b", "c", "d", "e" };
+	struct caller x[5] = { { .r = 0 } }, joins = { 0 };
+	struct world *w = *state;
+
+	begin(w);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		ask(w, &x[i], names[i]);
+	assert_int_equal(begun, 3);
+	assert_int_equal(counts(w).flights, 3);
+	assert_int_equal(counts(w).queued, 2);
+	ask(w, &joins, "e");
+	assert_int_equal(counts(w).queued, 2);
+
+	fails("b", ERR_GOOGLE);
+	assert_int_equal(begun, 4);
+	assert_non_null(in_flight("d"));
+	assert_null(in_flight("e"));
+	assert_int_equal(counts(w).queued, 1);
+	succeeds("d", VEC_EMAIL, 0, LIFE);
+	assert_non_null(in_flight("e"));
+	assert_int_equal(counts(w).queued, 0);
+	succeeds("e", VEC_EMAIL, 0, LIFE);
+	assert_true(x[3].got && x[4].got && joins.got);
+	assert_int_equal(x[4].source, BROKER_MISS);
+	assert_int_equal(joins.source, BROKER_SHARED);
+	leave(&x[0]);
+	leave(&x[2]);
+}
+
+static void
+nobody_overtakes_those_who_queue(void **state)
+{
+	struct world *w = *state;
+	struct caller last = { .audience = "c" }, x = { .asks = &last }, y = { 0 };
+
+	w->opt.max_flights = 1;
+	begin(w);
+	ask(w, &x, "a");
+	ask(w, &y, "b");
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(last.r, 0);
+	assert_non_null(in_flight("b"));
+	assert_null(in_flight("c"));
+	assert_int_equal(counts(w).flights, 1);
+	succeeds("b", VEC_EMAIL, 0, LIFE);
+	assert_non_null(in_flight("c"));
+	succeeds("c", VEC_EMAIL, 0, LIFE);
+	assert_true(last.got && y.got);
+}
+
+static void
+a_queued_flight_that_nobody_waits_for_is_dropped(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 }, late = { 0 };
+
+	w->opt.max_flights = 1;
+	begin(w);
+	ask(w, &x, "a");
+	ask(w, &y, "b");
+	ask(w, &z, "c");
+	leave(&y);
+	leave(&z);
+	assert_int_equal(counts(w).queued, 2);
+	ask(w, &late, "c");		/* in time */
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(begun, 2);
+	assert_null(in_flight("b"));
+	succeeds("c", VEC_EMAIL, 0, LIFE);
+	assert_true(late.got);
+	assert_int_equal(counts(w).queued, 0);
+	assert_int_equal(counts(w).flights, 0);
+}
+
+static void
+a_queued_caller_is_answered_by_its_deadline(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+
+	w->opt.max_flights = 1;
+	begin(w);
+	ask(w, &x, "a");
+	y.want.deadline = fake_now() + 10 * MS;
+	ask(w, &y, "b");
+	RUN_UNTIL(w->event, y.called);
+	assert_int_equal(y.e.kind, ERR_TIMEOUT);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(begun, 1);
+}
+
+static void
+callers_beyond_the_limit_are_refused(void **state)
+{
+	struct caller x[9] = { { .r = 0 } };
+	struct world *w = *state;
+
+	begin(w);
+	for (size_t i = 0; i < 8; i++) {
+		ask(w, &x[i], i % 2 ? "a" : "b");
+		assert_int_equal(x[i].r, 0);
+	}
+	ask(w, &x[8], "a");
+	assert_int_equal(x[8].r, -EAGAIN);
+	assert_int_equal(x[8].e.kind, ERR_BUSY);
+	ask(w, &x[8], "new");
+	assert_int_equal(x[8].r, -EAGAIN);
+	assert_int_equal(begun, 2);
+	assert_int_equal(counts(w).flights, 2);
+	assert_int_equal(counts(w).failures, 0);
+	leave(&x[0]);
+	ask(w, &x[8], "a");
+	assert_int_equal(x[8].r, 0);
+	for (size_t i = 1; i < 9; i++)
+		leave(&x[i]);
+}
+
+static void
+who_is_not_admitted_begins_no_flight(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	w->refuses = true;
+	ask(w, &y, "b");
+	assert_int_equal(y.r, -EAGAIN);
+	assert_string_equal(y.e.msg, "not now");
+	assert_int_equal(begun, 1);
+	assert_int_equal(counts(w).failures, 0);
+	assert_int_equal(counts(w).waiters, 1);
+	ask(w, &z, "a");		/* joins */
+	assert_int_equal(z.r, 0);
+	leave(&x);
+	leave(&z);
+}
+
+/* --- failures ----------------------------------------------------------------- */
+
+static void
+a_denial_is_told_again_without_asking(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	fails("a", ERR_GOOGLE);
+	ask(w, &y, "a");
+	assert_int_equal(y.r, -EREMOTEIO);
+	assert_string_equal(y.e.msg, "it fails");
+	assert_true(y.e.retry_usec > 59 * USEC_PER_SEC);
+	assert_int_equal(begun, 1);
+	assert_int_equal(w->asked, 1);
+	ask(w, &z, "b");		/* another key's business */
+	assert_int_equal(z.r, 0);
+	leave(&z);
+}
+
+static void
+trouble_is_remembered_for_its_span_and_not_longer(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+	uint64_t failed;
+
+	begin(w);
+	ask(w, &x, "a");
+	sd_event_now(w->event, CLOCK_BOOTTIME, &failed);
+	fails("a", ERR_UNAVAILABLE);
+	ask(w, &y, "a");
+	assert_int_equal(y.r, -EHOSTUNREACH);
+	fake_run_to(w->event, failed + 31 * MS);
+	RUN_UNTIL(w->event, (ask(w, &z, "a"), z.r == 0));
+	assert_int_equal(begun, 2);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(counts(w).failures, 0);
+	assert_true(z.got);
+}
+
+static void
+a_flow_that_cannot_begin_fails_at_once(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+
+	begin(w);
+	begin_fails = true;
+	ask(w, &x, "a");
+	assert_int_equal(x.r, -EHOSTUNREACH);
+	assert_string_equal(x.e.msg, "cannot begin");
+	ask(w, &y, "a");
+	assert_int_equal(y.r, -EHOSTUNREACH);
+	assert_int_equal(begun, 1);		/* remembered */
+	assert_int_equal(counts(w).flights, 0);
+	assert_int_equal(counts(w).waiters, 0);
+}
+
+static void
+a_queued_flow_that_cannot_begin_fails_by_callback(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+
+	w->opt.max_flights = 1;
+	begin(w);
+	ask(w, &x, "a");
+	ask(w, &y, "b");
+	ask(w, &z, "c");
+	begin_fails = true;
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(y.e.kind, ERR_UNAVAILABLE);
+	assert_true(y.called && z.called);
+	assert_int_equal(counts(w).flights, 0);
+	assert_int_equal(counts(w).queued, 0);
+	assert_int_equal(counts(w).failures, 2);
+}
+
+/* --- what callers want -------------------------------------------------------- */
+
+static void
+no_cache_fetches_a_new_one(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .no_cache = true } }, joins = x;
+
+	begin(w);
+	cached(w, "a", BRAND_NEW + 10, 3000);
+	ask(w, &x, "a");
+	assert_int_equal(x.r, 0);
+	ask(w, &joins, "a");
+	assert_int_equal(begun, 1);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(x.got && joins.got);
+	assert_int_equal(x.source, BROKER_MISS);
+	assert_int_equal(joins.source, BROKER_SHARED);
+}
+
+static void
+no_cache_gets_what_is_brand_new(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .no_cache = true } };
+
+	begin(w);
+	cached(w, "a", BRAND_NEW - 10, 3000);
+	ask(w, &x, "a");
+	assert_true(x.hit);
+	cached(w, "ahead", -200, 3000);		/* by our clock */
+	ask(w, &x, "ahead");
+	assert_true(x.hit);
+}
+
+static void
+no_cache_gets_the_old_one_where_no_new_one_can_be_had(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .no_cache = true } };
+
+	begin(w);
+	cached(w, "a", 100, 3000);
+	ask(w, &x, "a");
+	fails("a", ERR_UNAVAILABLE);
+	assert_true(x.got);
+	assert_int_equal(x.source, BROKER_HIT);
+}
+
+static void
+a_demand_is_met_from_the_cache_or_by_a_flight(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .min_left = 300 } };
+	struct caller y = { .want = { .min_left = 302 } };
+
+	begin(w);
+	cached(w, "a", 1000, 301);
+	ask(w, &x, "a");
+	assert_true(x.hit);
+	ask(w, &y, "a");
+	assert_int_equal(y.r, 0);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(y.got);
+}
+
+static void
+a_demand_that_the_new_token_does_not_meet_is_an_error(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .min_left = 3000 } }, y = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	ask(w, &y, "a");
+	succeeds("a", VEC_EMAIL, 0, 2000);
+	assert_true(x.called && !x.got);
+	assert_int_equal(x.e.kind, ERR_UNAVAILABLE);
+	assert_non_null(strstr(x.e.msg, "not for the 3000 s"));
+	assert_true(y.got);
+}
+
+static void
+a_demand_has_no_fallback(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .min_left = 3000 } };
+	struct caller y = { .want = { .min_left = 3000 } };
+	struct caller z = { .want = { .min_left = 3000 } };
+
+	begin(w);
+	cached(w, "a", 100, 2000);
+	y.want.deadline = fake_now() + 5 * MS;
+	ask(w, &x, "a");
+	ask(w, &y, "a");
+	RUN_UNTIL(w->event, y.called);
+	assert_int_equal(y.e.kind, ERR_TIMEOUT);
+	fails("a", ERR_GOOGLE);
+	assert_int_equal(x.e.kind, ERR_GOOGLE);
+	ask(w, &z, "a");
+	assert_int_equal(z.r, -EREMOTEIO);
+}
+
+static void
+what_is_brand_new_is_not_fetched_anew_for_any_demand(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .min_left = 3000 } };
+	struct caller y = { .want = { .min_left = 3000, .no_cache = true } };
+	struct caller z = { .want = { .no_cache = true } }, wish = { 0 };
+
+	begin(w);
+	cached(w, "a", 20, 50);
+	ask(w, &x, "a");
+	assert_int_equal(x.r, -EHOSTUNREACH);
+	assert_true(x.e.retry_usec > 30 * USEC_PER_SEC &&
+		    x.e.retry_usec <= 40 * USEC_PER_SEC);
+	ask(w, &y, "a");
+	assert_int_equal(y.r, -EHOSTUNREACH);
+	ask(w, &z, "a");
+	assert_true(z.hit);
+	ask(w, &wish, "a");
+	assert_true(wish.hit);
+	assert_int_equal(begun, 0);
+}
+
+static void
+only_if_cached_never_asks_upstream(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .only_if_cached = true } }, fresh = x;
+	struct caller y = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	assert_int_equal(x.r, -ETIMEDOUT);
+	assert_non_null(strstr(x.e.msg, "only-if-cached"));
+	cached(w, "a", 3570, 30);		/* less than the wish */
+	ask(w, &x, "a");
+	assert_true(x.hit);
+	fresh.want.min_left = 40;
+	ask(w, &fresh, "a");
+	assert_int_equal(fresh.r, -ETIMEDOUT);
+	assert_int_equal(begun, 0);
+	ask(w, &y, "b");
+	ask(w, &x, "b");			/* not even to join */
+	assert_int_equal(x.r, -ETIMEDOUT);
+	leave(&y);
+}
+
+static void
+a_wish_is_worth_a_flight(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+
+	begin(w);
+	cached(w, "a", 3000, WISH + 10);
+	ask(w, &x, "a");
+	assert_true(x.hit);
+	cached(w, "b", 3000, WISH - 10);
+	ask(w, &y, "b");
+	assert_int_equal(y.r, 0);
+	succeeds("b", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(y.source, BROKER_MISS);
+}
+
+static void
+a_wish_takes_less_where_nothing_better_can_be_had(void **state)
+{
+	struct world *w = *state;
+	struct caller fails_ = { 0 }, late = { 0 }, remembered = { 0 };
+	struct caller refused = { 0 };
+
+	begin(w);
+	cached(w, "a", 3000, WISH - 10);
+	late.want.deadline = fake_now() + 5 * MS;
+	ask(w, &fails_, "a");
+	ask(w, &late, "a");
+	RUN_UNTIL(w->event, late.called);
+	assert_true(late.got);
+	assert_int_equal(late.source, BROKER_HIT);
+	fails("a", ERR_GOOGLE);
+	assert_true(fails_.got);
+	assert_int_equal(fails_.source, BROKER_HIT);
+	ask(w, &remembered, "a");
+	assert_true(remembered.hit);
+
+	cached(w, "b", 3000, WISH - 10);
+	w->refuses = true;
+	ask(w, &refused, "b");
+	assert_true(refused.hit);
+}
+
+static void
+a_wish_takes_less_where_too_many_wait(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+
+	w->opt.max_waiters = 1;
+	begin(w);
+	cached(w, "a", 3000, WISH - 10);
+	cached(w, "b", 3000, WISH - 10);
+	ask(w, &x, "a");
+	assert_int_equal(x.r, 0);
+	ask(w, &y, "a");
+	assert_true(y.hit);
+	ask(w, &z, "b");
+	assert_true(z.hit);
+	leave(&x);
+}
+
+/* --- tokens that are not for anybody ------------------------------------------ */
+
+static void
+a_token_of_another_account_is_nobodys(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	succeeds("a", "other@example-proj-123.iam.gserviceaccount.com", 0, LIFE);
+	assert_true(x.called && !x.got);
+	assert_int_equal(x.e.kind, ERR_UNAVAILABLE);
+	assert_non_null(strstr(x.e.msg, "has changed"));
+	assert_int_equal(counts(w).cached, 0);
+}
+
+static void
+without_an_account_a_token_is_nobodys(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(x.called && !x.got);
+	assert_int_equal(counts(w).cached, 0);
+}
+
+static void
+what_expired_while_it_was_waited_for_is_not_served(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	succeeds("a", VEC_EMAIL, 3600, 0);
+	assert_true(x.called && !x.got);
+	assert_int_equal(x.e.kind, ERR_UNAVAILABLE);
+	assert_non_null(strstr(x.e.msg, "expired meanwhile"));
+	ask(w, &y, "a");
+	assert_int_equal(y.r, 0);
+	leave(&y);
+}
+
+static void
+an_expired_token_is_no_fallback(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+
+	begin(w);
+	cached(w, "a", 3600, 1);
+	ask(w, &x, "a");
+	assert_int_equal(x.r, 0);
+	fake_run_to(w->event, fake_now() + 1100 * MS);
+	assert_true(sd_event_run(w->event, 0) >= 0);
+	fails("a", ERR_GOOGLE);
+	assert_false(x.got);
+	assert_int_equal(x.e.kind, ERR_GOOGLE);
+	ask(w, &y, "a");
+	assert_int_equal(y.r, -EREMOTEIO);
+}
+
+static void
+a_flush_forgets_tokens_and_failures_and_no_flights(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 }, hit = { 0 };
+
+	begin(w);
+	cached(w, "a", 0, LIFE);
+	ask(w, &x, "b");
+	fails("b", ERR_GOOGLE);
+	ask(w, &y, "c");
+	broker_flush(w->b);
+	assert_int_equal(counts(w).cached, 0);
+	assert_int_equal(counts(w).failures, 0);
+	assert_int_equal(counts(w).flights, 1);
+	ask(w, &z, "b");
+	assert_int_equal(z.r, 0);
+	leave(&z);
+	succeeds("c", VEC_EMAIL, 0, LIFE);
+	assert_true(y.got);
+	ask(w, &hit, "a");
+	assert_int_equal(hit.r, 0);
+	leave(&hit);
+}
+
+static void
+it_may_be_freed_with_flights_under_way(void **state)
+{
+	struct world *w = *state;
+	struct caller x[6] = { { .r = 0 } };
+	static const char *const names[] = { "a", "b", "c", "d", "e", "f" };
+
+	begin(w);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		ask(w, &x[i], names[i]);
+	assert_int_equal(counts(w).queued, 3);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		leave(&x[i]);
+	w->b = broker_free(w->b);
+	assert_true(TAILQ_EMPTY(&flying));
+	assert_null(broker_free(NULL));
+}
+
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_LOST(name)	cmocka_unit_test_setup_teardown(name, setup_lost, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(what_was_fetched_is_served_from_the_cache),
+		TEST(all_callers_of_a_key_share_one_flight),
+		TEST(a_failure_is_told_to_all_who_wait),
+		TEST(every_member_of_the_key_tells_apart),
+		TEST(an_entry_counts_for_who_caused_it),
+		TEST(who_leaves_is_not_told_and_the_flight_goes_on),
+		TEST(at_the_deadline_the_flight_goes_on),
+		TEST(a_deadline_in_the_past_is_told_by_the_loop),
+		TEST_LOST(while_nobody_knows_the_account_a_deadline_says_so),
+		TEST(a_flight_has_the_time_of_the_most_patient),
+		TEST(a_callback_may_free_anothers_ticket),
+		TEST(a_callback_may_free_anothers_ticket_at_a_deadline),
+		TEST(a_callback_that_asks_again_gets_a_hit),
+		TEST(a_callback_that_asks_again_gets_the_failure),
+		TEST(a_callback_that_asks_again_may_begin_another_flight),
+		TEST(flights_beyond_the_limit_wait_for_their_turn),
+		TEST(nobody_overtakes_those_who_queue),
+		TEST(a_queued_flight_that_nobody_waits_for_is_dropped),
+		TEST(a_queued_caller_is_answered_by_its_deadline),
+		TEST(callers_beyond_the_limit_are_refused),
+		TEST(who_is_not_admitted_begins_no_flight),
+		TEST(a_denial_is_told_again_without_asking),
+		TEST(trouble_is_remembered_for_its_span_and_not_longer),
+		TEST(a_flow_that_cannot_begin_fails_at_once),
+		TEST(a_queued_flow_that_cannot_begin_fails_by_callback),
+		TEST(no_cache_fetches_a_new_one),
+		TEST(no_cache_gets_what_is_brand_new),
+		TEST(no_cache_gets_the_old_one_where_no_new_one_can_be_had),
+		TEST(a_demand_is_met_from_the_cache_or_by_a_flight),
+		TEST(a_demand_that_the_new_token_does_not_meet_is_an_error),
+		TEST(a_demand_has_no_fallback),
+		TEST(what_is_brand_new_is_not_fetched_anew_for_any_demand),
+		TEST(only_if_cached_never_asks_upstream),
+		TEST(a_wish_is_worth_a_flight),
+		TEST(a_wish_takes_less_where_nothing_better_can_be_had),
+		TEST(a_wish_takes_less_where_too_many_wait),
+		TEST(a_token_of_another_account_is_nobodys),
+		TEST_LOST(without_an_account_a_token_is_nobodys),
+		TEST(what_expired_while_it_was_waited_for_is_not_served),
+		TEST(an_expired_token_is_no_fallback),
+		TEST(a_flush_forgets_tokens_and_failures_and_no_flights),
+		TEST(it_may_be_freed_with_flights_under_way),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
