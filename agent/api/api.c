@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/requests.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/text.h"
+
+const char api_every_answer[] = "Metadata-Flavor: Google\r\n";
+
+/* A route answers one path, or with "below" also everything under it. */
+static const struct route {
+	const char *path;
+	bool below;
+	bool open;		/* asked without Metadata-Flavor, too */
+	handler_fn *get;
+} routes[] = {
+	{ "/",			false,	true,	metadata_root },
+	{ "/healthz",		false,	true,	healthz },
+	{ "/computeMetadata",	true,	false,	metadata_get },
+	{ "/v1/token",		false,	false,	v1_token },
+	{ "/v1/whoami",		false,	false,	v1_whoami },
+};
+
+struct client *
+request_client(const struct http_exchange *x)
+{
+	return http_exchange_ctx(x);
+}
+
+uint64_t
+api_now(const struct api *a)
+{
+	uint64_t usec = 0;
+
+	sd_event_now(a->ctx.event, CLOCK_BOOTTIME, &usec);
+	return usec;
+}
+
+/* Answers. */
+
+static bool
+wants_json(const struct http_head *h)
+{
+	struct http_span accept = h->field[HTTP_FIELD_ACCEPT];
+
+	return accept.p && memmem(accept.p, accept.len, "application/json",
+				  strlen("application/json"));
+}
+
+static void
+error_body(struct buf *b, const struct err *e, bool json)
+{
+	if (!json) {
+		buf_addf(b, e->hint[0] ? "%s; %s\n" : "%s%s\n", e->msg, e->hint);
+		return;
+	}
+	buf_addf(b, "{\"error\":\"%s\",\"error_description\":",
+		 err_kind_name(e->kind));
+	json_write_string(b, e->msg);
+	if (e->hint[0]) {
+		buf_adds(b, ",\"hint\":");
+		json_write_string(b, e->hint);
+	}
+	buf_adds(b, "}\n");
+}
+
+void
+reply_error(struct http_exchange *x, const struct err *e)
+{
+	struct buf body = BUF_INIT(8192);
+	const struct client *c = request_client(x);
+	bool json = c && c->json;
+	char fields[128], retry[48] = "", allow[32] = "";
+	uint64_t wait = e->retry_usec;
+
+	if (e->kind == ERR_UNAVAILABLE || e->kind == ERR_BUSY)
+		snprintf(retry, sizeof(retry), "Retry-After: %llu\r\n",
+			 (unsigned long long)MAX(UINT64_C(1),
+				(wait + USEC_PER_SEC - 1) / USEC_PER_SEC));
+	if (err_http_status(e) == 405)
+		snprintf(allow, sizeof(allow), "Allow: GET, HEAD\r\n");
+	snprintf(fields, sizeof(fields), "Gce-Oidc-Error: %s\r\n%s%s",
+		 err_kind_name(e->kind), retry, allow);
+	error_body(&body, e, json);
+
+	http_exchange_reply(x, &(struct http_reply){
+		.status = err_http_status(e),
+		.content_type = json ? "application/json" : "text/plain",
+		.fields = fields,
+		.body = buf_str(&body),
+		.body_len = body.len,
+	});
+	buf_free(&body);
+}
+
+void
+reply_ok(struct http_exchange *x, const char *content_type, const char *fields,
+	 const void *body, size_t len)
+{
+	http_exchange_reply(x, &(struct http_reply){
+		.status = 200,
+		.content_type = content_type,
+		.fields = fields,
+		.body = body,
+		.body_len = len,
+	});
+}
+
+void
+reply_no_account(struct http_exchange *x)
+{
+	static const char body[] =
+		"{\"error\":\"invalid_request\",\"error_description\":"
+		"\"Service account not enabled on this instance\"}";
+
+	http_exchange_reply(x, &(struct http_reply){
+		.status = 404,
+		.content_type = "application/json",
+		.fields = "Gce-Oidc-Error: not-found\r\n",
+		.body = body,
+		.body_len = strlen(body),
+	});
+}
+
+/* Reading requests. */
+
+bool
+request_has(const struct http_exchange *x, const char *name)
+{
+	struct buf b = BUF_INIT(HTTP_MAX_LINE);
+	struct err e;
+	int r = http_query_get(http_exchange_head(x)->query, name, &b, &e);
+
+	buf_free(&b);
+	return r != 0;
+}
+
+int
+request_param(const struct http_exchange *x, const char *name, char **ret,
+	      struct err *e)
+{
+	struct buf b = BUF_INIT(512);
+	int r;
+
+	r = http_query_get(http_exchange_head(x)->query, name, &b, e);
+	if (r > 0 && memchr(buf_str(&b), 0, b.len))
+		r = err_set(e, ERR_REQUEST, "%s holds a NUL byte", name);
+	if (r > 0)
+		*ret = buf_steal(&b);
+	buf_free(&b);
+	return r;
+}
+
+int
+request_flag(const struct http_exchange *x, const char *name, bool *ret,
+	     struct err *e)
+{
+	static const char *const yes[] = { "true", "on", "yes", "1" };
+	_cleanup_(freep) char *value = NULL;
+	int r;
+
+	r = request_param(x, name, &value, e);
+	if (r < 0)
+		return r;
+
+	*ret = false;
+	for (size_t i = 0; r > 0 && i < ARRAY_SIZE(yes); i++)
+		*ret = *ret || strcasecmp(value, yes[i]) == 0;
+	return 0;
+}
+
+char *
+request_audience(const struct api *a, const struct http_exchange *x,
+		 struct err *e)
+{
+	struct buf b = BUF_INIT(a->opt.max_audience);
+	char *audience = NULL;
+	int r;
+
+	r = http_query_get(http_exchange_head(x)->query, "audience", &b, e);
+	if (r < 0 && b.overflow)
+		err_set(e, ERR_REQUEST, "the audience is longer than %zu bytes",
+			a->opt.max_audience);
+	if (r >= 0 && b.len == 0)
+		r = err_set(e, ERR_REQUEST,
+			    "non-empty audience parameter required");
+	else if (r >= 0 && (!text_is_utf8(buf_str(&b), b.len) ||
+			    !text_is_plain(buf_str(&b), b.len)))
+		r = err_set(e, ERR_REQUEST, "the audience holds bytes that are not "
+			    "UTF-8, or control characters");
+	if (r >= 0)
+		audience = buf_steal(&b);
+	buf_free(&b);
+	return audience;
+}
+
+int
+request_deadline(const struct api *a, const struct http_exchange *x,
+		 uint64_t *ret, struct err *e)
+{
+	struct http_span prefer = http_exchange_head(x)->field[HTTP_FIELD_PREFER];
+	uint64_t wait = a->opt.wait_usec, seconds;
+	int r = 0;
+
+	if (prefer.p)
+		r = http_directive(prefer, "wait", &seconds);
+	if (r < 0)
+		return err_set(e, ERR_REQUEST,
+			       "Prefer: wait= takes whole seconds, once");
+	if (r > 0)
+		wait = seconds < a->opt.wait_max_usec / USEC_PER_SEC
+			? seconds * USEC_PER_SEC : a->opt.wait_max_usec;
+	*ret = api_now(a) + wait;
+	return 0;
+}
+
+/* Routing. */
+
+static const struct route *
+route_find(struct http_span path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
+		const struct route *r = &routes[i];
+		size_t len = strlen(r->path);
+
+		if (http_span_is(path, r->path))
+			return r;
+		if (r->below && path.len > len && path.p[len] == '/' &&
+		    memcmp(path.p, r->path, len) == 0)
+			return r;
+	}
+	return NULL;
+}
+
+/* An HTTP library that was tricked into asking us sends no flavor; a proxy that
+   was tricked into passing something on adds its field. */
+static int
+check_headers(const struct http_head *h, struct err *e)
+{
+	struct http_span flavor = h->field[HTTP_FIELD_METADATA_FLAVOR];
+
+	if (!flavor.p)
+		return err_set_status(e, ERR_REQUEST, 403,
+				      "Missing Metadata-Flavor:Google header.");
+	if (!http_span_is(flavor, "Google"))
+		return err_set_status(e, ERR_REQUEST, 403,
+				      "Metadata-Flavor must be Google.");
+	if (h->field[HTTP_FIELD_FORWARDED].p)
+		return err_set_status(e, ERR_REQUEST, 403,
+			"X-Forwarded-For is refused: this is not to be asked "
+			"through a proxy.");
+	return 0;
+}
+
+static void
+api_request(void *userdata, struct http_exchange *x)
+{
+	const struct http_head *h = http_exchange_head(x);
+	const struct route *route = route_find(h->path);
+	char shown[TEXT_SHOW_SIZE];
+	struct err e;
+
+	request_client(x)->json = wants_json(h);
+	if (!(route && route->open) && check_headers(h, &e) < 0)
+		return reply_error(x, &e);
+
+	if (!route) {
+		err_set(&e, ERR_NOT_FOUND, "no such path: %s",
+			text_show(shown, h->path.p, h->path.len));
+		return reply_error(x, &e);
+	}
+	if (h->method != HTTP_GET && h->method != HTTP_HEAD) {
+		err_set_status(&e, ERR_REQUEST, 405, "%s answers GET and HEAD only",
+			       route->path);
+		return reply_error(x, &e);
+	}
+	route->get(userdata, x);
+}
+
+static void
+api_refuse(_unused_ void *userdata, struct http_exchange *x, const struct err *e)
+{
+	reply_error(x, e);
+}
+
+static int
+api_admit(void *userdata, int fd, _unused_ int tag, void **ret_ctx, struct err *e)
+{
+	struct api *a = userdata;
+	struct client *c;
+	int r;
+
+	r = client_new(a->clients, fd,
+		       (policy_facts(a->ctx.policy) & PEER_HOST) != 0, &c, e);
+	if (r >= 0)
+		*ret_ctx = c;
+	return r;
+}
+
+static void
+api_forget(void *userdata, void *ctx)
+{
+	struct api *a = userdata;
+
+	client_free(a->clients, ctx);
+}
+
+const struct http_server_ops api_server_ops = {
+	.admit = api_admit,
+	.forget = api_forget,
+	.request = api_request,
+	.refuse = api_refuse,
+};
+
+int
+api_admit_flight(void *userdata, uint64_t owner, struct err *e)
+{
+	struct api *a = userdata;
+	uint64_t wait;
+
+	if (limit_take(a->limit, owner, api_now(a), &wait) >= 0)
+		return 0;
+
+	err_set(e, ERR_BUSY, "too many new tokens asked for by uid %llu "
+		"(requests-per-second)", (unsigned long long)owner);
+	e->retry_usec = wait;
+	return -EAGAIN;
+}
+
+struct api *
+api_new(const struct api_context *ctx, const struct api_options *o)
+{
+	struct api *a = xcalloc(1, sizeof(*a));
+
+	a->ctx = *ctx;
+	a->opt = *o;
+	a->limit = limit_new(&o->limit);
+	a->clients = clients_new(o->connections_per_peer, o->recheck_usec);
+	return a;
+}
+
+struct api *
+api_free(struct api *a)
+{
+	if (!a)
+		return NULL;
+
+	limit_free(a->limit);
+	clients_free(a->clients);
+	free(a);
+	return NULL;
+}

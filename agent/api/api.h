@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What clients may ask: routes, admission, error answers.
+
+   One struct api answers all connections of one http_server.  Handlers live in
+   api_metadata.c (the metadata server's own paths) and api_v1.c (what it lacks);
+   requests.h is what they share. */
+
+#include <systemd/sd-event.h>
+
+#include "api/limit.h"
+#include "api/policy.h"
+#include "api/values.h"
+#include "base/base.h"
+#include "base/err.h"
+#include "http/server.h"
+#include "token/account.h"
+#include "token/broker.h"
+
+struct api;
+
+struct api_options {
+	unsigned connections_per_peer;
+	uint64_t wait_usec;	/* how long a caller waits who does not say */
+	uint64_t wait_max_usec;	/* and at the most */
+	uint64_t change_max_usec; /* longest wait_for_change */
+	uint64_t recheck_usec;	/* how long a verdict outlives a look at its peer */
+	size_t max_audience;	/* bytes */
+	struct limit_options limit;	/* flights that one peer may start */
+};
+
+/* What the api works with; all of it outlives it. */
+struct api_context {
+	sd_event *event;
+	struct account *account;
+	struct broker *broker;
+	struct values *values;
+	const struct policy *policy;
+	struct peer_host *host;
+};
+
+struct api *api_new(const struct api_context *ctx, const struct api_options *o);
+/* The server must be gone. */
+struct api *api_free(struct api *a);
+DEFINE_CLEANUP(struct api *, api_free)
+
+/* For http_server_new(), with the api as userdata. */
+extern const struct http_server_ops api_server_ops;
+/* For http_server_options.every_answer. */
+extern const char api_every_answer[];
+
+/* For broker_new(), with the limit's owner as userdata. */
+int api_admit_flight(void *api, uint64_t owner, struct err *e);

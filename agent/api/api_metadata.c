@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The metadata server's own paths, for clients that speak nothing else: the
+   service account's corner of the tree, and a few plain values.
+
+   A question is read from the request once (question_read()), waits for what the
+   metadata server has not told us yet, and is answered (question_answer()). */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/metadata_tree.h"
+#include "api/requests.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/text.h"
+
+enum alt { ALT_NONE, ALT_TEXT, ALT_JSON };
+
+struct question {
+	struct api *api;
+	struct http_exchange *x;
+	struct place at;
+	enum alt alt;
+	bool recursive;
+	uint64_t hold_usec;		/* wait_for_change: answer after; 0: now */
+	char *last_etag;
+	uint64_t deadline;
+	struct account_wait *account_wait;
+	struct value_wait *value_wait;
+	sd_event_source *timer;
+};
+
+static void question_answer(struct question *q);
+
+static void
+question_free(struct question *q)
+{
+	account_wait_free(q->account_wait);
+	value_wait_free(q->value_wait);
+	sd_event_source_unref(q->timer);
+	free(q->at.account);
+	free(q->last_etag);
+	free(q);
+}
+
+static void
+on_gone(void *userdata)
+{
+	question_free(userdata);
+}
+
+static void
+question_fail(struct question *q, const struct err *e)
+{
+	if (e->kind == ERR_NOT_FOUND && q->at.node >= NODE_ACCOUNT)
+		reply_no_account(q->x);
+	else
+		reply_error(q->x, e);
+	question_free(q);
+}
+
+/* Rendering. */
+
+/* Names of members in recursive answers: dashes become capitals. */
+static void
+write_list(struct buf *b, char *const *list, bool json)
+{
+	if (json)
+		buf_addc(b, '[');
+	for (size_t i = 0; list[i]; i++) {
+		if (!json) {
+			buf_addf(b, "%s\n", list[i]);
+			continue;
+		}
+		if (i > 0)
+			buf_addc(b, ',');
+		json_write_string(b, list[i]);
+	}
+	if (json)
+		buf_addc(b, ']');
+}
+
+static void
+write_account_json(struct buf *b, const struct account *a)
+{
+	buf_adds(b, "{\"aliases\":");
+	write_list(b, account_aliases(a), true);
+	buf_adds(b, ",\"email\":");
+	json_write_string(b, account_email(a));
+	buf_adds(b, ",\"scopes\":");
+	write_list(b, account_scopes(a), true);
+	buf_addc(b, '}');
+}
+
+static void
+write_account_text(struct buf *b, const struct account *a, const char *prefix)
+{
+	char *const *list;
+
+	for (list = account_aliases(a); *list; list++)
+		buf_addf(b, "%saliases %s\n", prefix, *list);
+	buf_addf(b, "%semail %s\n", prefix, account_email(a));
+	for (list = account_scopes(a); *list; list++)
+		buf_addf(b, "%sscopes %s\n", prefix, *list);
+}
+
+static void
+write_accounts(struct buf *b, const struct account *a, bool recursive, bool json)
+{
+	const char *names[] = { account_email(a), "default" };
+	char prefix[320];
+
+	if (json)
+		buf_addc(b, '{');
+	for (size_t i = 0; names[0] && i < ARRAY_SIZE(names); i++) {
+		snprintf(prefix, sizeof(prefix), "%s/", names[i]);
+		if (!recursive) {
+			buf_addf(b, "%s\n", prefix);
+		} else if (!json) {
+			write_account_text(b, a, prefix);
+		} else {
+			if (i > 0)
+				buf_addc(b, ',');
+			json_write_string(b, names[i]);
+			buf_addc(b, ':');
+			write_account_json(b, a);
+		}
+	}
+	if (json)
+		buf_addc(b, '}');
+}
+
+static void
+write_string(struct buf *b, const char *s, bool json)
+{
+	if (json)
+		json_write_string(b, s);
+	else
+		buf_adds(b, s);
+}
+
+/* Numbers are numbers in JSON, however large. */
+static void
+write_value(struct buf *b, enum value which, const char *text, bool json)
+{
+	bool number = which == VALUE_INSTANCE_ID ||
+			which == VALUE_NUMERIC_PROJECT_ID;
+
+	write_string(b, text, json && !number);
+}
+
+static void
+question_render(const struct question *q, const char *value, struct buf *b,
+		bool *ret_json)
+{
+	const struct account *a = q->api->ctx.account;
+	bool dir = node_is_dir(q->at.node);
+	bool json = q->alt == ALT_JSON ||
+			(dir && q->recursive && q->alt != ALT_TEXT);
+
+	*ret_json = json;
+	switch (q->at.node) {
+	case NODE_DIR:
+		buf_adds(b, q->at.listing);
+		break;
+	case NODE_VALUE:
+		write_value(b, q->at.value, value, json);
+		break;
+	case NODE_ACCOUNTS:
+		write_accounts(b, a, q->recursive, json);
+		break;
+	case NODE_ACCOUNT:
+		if (!q->recursive)
+			buf_adds(b, q->at.listing);
+		else if (json)
+			write_account_json(b, a);
+		else
+			write_account_text(b, a, "");
+		break;
+	case NODE_EMAIL:
+		write_string(b, account_email(a), json);
+		break;
+	case NODE_SCOPES:
+		write_list(b, account_scopes(a), json);
+		break;
+	case NODE_ALIASES:
+		write_list(b, account_aliases(a), json);
+		break;
+	default:
+		break;
+	}
+}
+
+static int
+on_held(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
+{
+	question_answer(userdata);
+	return 0;
+}
+
+/* wait_for_change: hold the answer.  What we serve does not change while the VM
+   runs, so the end of the wait is the end of its time. */
+static bool
+question_hold(struct question *q, const char *etag)
+{
+	uint64_t usec = q->hold_usec;
+
+	if (usec == 0 || (q->last_etag && strcmp(q->last_etag, etag) != 0))
+		return false;
+
+	q->hold_usec = 0;
+	return sd_event_add_time_relative(q->api->ctx.event, &q->timer,
+		CLOCK_BOOTTIME, usec, 1, on_held, q) >= 0;
+}
+
+static void
+question_send(struct question *q, const char *value)
+{
+	static const struct hash_key etag_key = { 0x6f696463, 0x65746167 };
+	struct buf b = BUF_INIT(256 * 1024);
+	char fields[48], etag[17];
+	bool json;
+
+	question_render(q, value, &b, &json);
+	snprintf(etag, sizeof(etag), "%016llx", (unsigned long long)
+		 hash_bytes(&etag_key, buf_str(&b), b.len));
+	if (!question_hold(q, etag)) {
+		snprintf(fields, sizeof(fields), "ETag: %s\r\n", etag);
+		reply_ok(q->x, json ? "application/json" : "application/text",
+			 fields, buf_str(&b), b.len);
+		question_free(q);
+	}
+	buf_free(&b);
+}
+
+/* Waiting for what is not known yet. */
+
+static void
+on_account(void *userdata, _unused_ struct account *a, const struct err *failed)
+{
+	if (failed)
+		question_fail(userdata, failed);
+	else
+		question_answer(userdata);
+}
+
+static void
+on_value(void *userdata, const char *text, const struct err *failed)
+{
+	if (failed)
+		question_fail(userdata, failed);
+	else
+		question_send(userdata, text);
+}
+
+static void
+question_answer_value(struct question *q)
+{
+	const char *text;
+	struct err e;
+	int r;
+
+	r = values_get(q->api->ctx.values, q->at.value, on_value, q, &text,
+		       &q->value_wait, &e);
+	if (r > 0)
+		question_send(q, text);
+	else if (r < 0)
+		question_fail(q, &e);
+	else
+		http_exchange_on_gone(q->x, on_gone, q);
+}
+
+static void
+question_answer(struct question *q)
+{
+	struct account *a = q->api->ctx.account;
+	char shown[TEXT_SHOW_SIZE];
+	struct err e;
+	int r = 1;
+
+	http_exchange_on_gone(q->x, on_gone, q);
+	if (q->at.node == NODE_VALUE)
+		return question_answer_value(q);
+
+	if (q->at.node != NODE_DIR)
+		r = account_when_found(a, &q->deadline, on_account, q,
+				       &q->account_wait, &e);
+	if (r == 0)
+		return;
+	/* An empty listing is the answer where there is no account. */
+	if (r < 0 && !(q->at.node == NODE_ACCOUNTS && e.kind == ERR_NOT_FOUND))
+		return question_fail(q, &e);
+	if (r > 0 && q->at.account && !account_is(a, q->at.account)) {
+		err_set(&e, ERR_NOT_FOUND, "no account %s: there is default only",
+			text_show_str(shown, q->at.account));
+		reply_error(q->x, &e);
+		return question_free(q);
+	}
+	question_send(q, NULL);
+}
+
+/* Reading. */
+
+static int
+read_alt(struct question *q, struct err *e)
+{
+	_cleanup_(freep) char *alt = NULL;
+	int r;
+
+	r = request_param(q->x, "alt", &alt, e);
+	if (r <= 0)
+		return r;
+	if (strcasecmp(alt, "json") == 0)
+		q->alt = ALT_JSON;
+	else if (strcasecmp(alt, "text") == 0)
+		q->alt = ALT_TEXT;
+	else
+		return err_set(e, ERR_REQUEST, "alt is json or text");
+	return 0;
+}
+
+static int
+read_hold(struct question *q, struct err *e)
+{
+	_cleanup_(freep) char *timeout = NULL;
+	uint64_t seconds = UINT32_MAX;
+	bool hold;
+	int r;
+
+	r = request_flag(q->x, "wait_for_change", &hold, e);
+	if (r < 0 || !hold)
+		return r;
+	if (node_is_dir(q->at.node) && !q->recursive)
+		return err_set(e, ERR_REQUEST, "wait_for_change on a directory "
+			       "needs recursive=true");
+	r = request_param(q->x, "timeout_sec", &timeout, e);
+	if (r > 0 && !text_to_u64(timeout, strlen(timeout), UINT32_MAX, &seconds))
+		return err_set(e, ERR_REQUEST, "timeout_sec takes whole seconds");
+	if (r >= 0)
+		r = request_param(q->x, "last_etag", &q->last_etag, e);
+	q->hold_usec = MIN(seconds * USEC_PER_SEC, q->api->opt.change_max_usec);
+	return r;
+}
+
+static int
+question_read(struct question *q, struct err *e)
+{
+	bool dir = node_is_dir(q->at.node);
+	int r;
+
+	r = request_deadline(q->api, q->x, &q->deadline, e);
+	if (r >= 0)
+		r = request_flag(q->x, "recursive", &q->recursive, e);
+	if (r >= 0)
+		r = read_alt(q, e);
+	if (r >= 0)
+		r = read_hold(q, e);
+	if (r < 0)
+		return r;
+
+	if (dir && !q->recursive && q->alt != ALT_NONE)
+		return err_set(e, ERR_REQUEST,
+			       "alt on a directory needs recursive=true");
+	if (q->at.node == NODE_DIR && q->recursive)
+		return err_set(e, ERR_NOT_FOUND, "recursive=true is answered for "
+			       "service-accounts/ and below");
+	return 0;
+}
+
+static void
+redirect_to_dir(struct http_exchange *x)
+{
+	const struct http_head *h = http_exchange_head(x);
+	struct http_span host = h->field[HTTP_FIELD_HOST];
+	_cleanup_(freep) char *fields = NULL, *body = NULL;
+
+	body = xasprintf("%.*s/\n", (int)h->path.len, h->path.p);
+	fields = xasprintf("Location: http://%.*s%.*s/%s%.*s\r\n", (int)host.len,
+			   host.p ?: "", (int)h->path.len, h->path.p,
+			   h->query.p ? "?" : "", (int)h->query.len,
+			   h->query.p ?: "");
+	http_exchange_reply(x, &(struct http_reply){
+		.status = 301,
+		.content_type = "text/html",
+		.fields = fields,
+		.body = body,
+		.body_len = strlen(body),
+	});
+}
+
+static void
+identity_get(struct question *q)
+{
+	_cleanup_(freep) char *format = NULL;
+	struct http_exchange *x = q->x;
+	struct api *a = q->api;
+	char *audience = NULL;
+	bool full;
+	struct err e;
+	int r;
+
+	r = request_param(x, "format", &format, &e);
+	full = format && strcmp(format, "full") == 0;
+	if (r > 0 && !full && strcmp(format, "standard") != 0)
+		r = err_set(&e, ERR_REQUEST, "format is standard or full");
+	if (r >= 0)
+		audience = request_audience(a, x, &e);
+	if (!audience) {
+		reply_error(x, &e);
+	} else {
+		/* Stock SDKs always ask for full, and need no more of it than
+		   the email, which our tokens carry. */
+		reply_token(a, x, (struct token_question){
+			.audience = audience,
+			.account = q->at.account,
+			.content_type = "text/html",
+			.face_fields = full ? "Gce-Oidc-Format: standard\r\n"
+					: NULL,
+			.metadata_face = true,
+		});
+	}
+	question_free(q);
+}
+
+void
+metadata_get(struct api *a, struct http_exchange *x)
+{
+	struct http_span raw = http_exchange_head(x)->path;
+	char shown[TEXT_SHOW_SIZE];
+	struct question *q;
+	struct place at = { 0 };
+	struct err e;
+
+	switch (tree_find(raw, &at)) {
+	case TREE_SLASHLESS:
+		return redirect_to_dir(x);
+	case TREE_NOTHING:
+		err_set(&e, ERR_NOT_FOUND, "no such path: %s",
+			text_show(shown, raw.p, raw.len));
+		return reply_error(x, &e);
+	default:
+		break;
+	}
+
+	q = xcalloc(1, sizeof(*q));
+	q->api = a;
+	q->x = x;
+	q->at = at;
+	if (q->at.node == NODE_IDENTITY) {
+		identity_get(q);
+	} else if (question_read(q, &e) < 0) {
+		reply_error(x, &e);
+		question_free(q);
+	} else {
+		question_answer(q);
+	}
+}
+
+/* What every SDK asks first: is there a metadata server? */
+void
+metadata_root(_unused_ struct api *a, struct http_exchange *x)
+{
+	static const char body[] = "computeMetadata/\n";
+
+	reply_ok(x, "application/text", NULL, body, strlen(body));
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* What the metadata server lacks: /v1/token, /v1/whoami, /healthz.  Also the one
+   way by which a token leaves for a client, reply_token(). */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "api/requests.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "google/iam.h"
+
+#define MIN_FRESH_MAX	3000	/* seconds; Google's tokens live for 3,600 */
+
+/* A client that asked for a token. */
+struct waiting {
+	struct api *api;
+	struct http_exchange *x;
+	struct account_wait *account_wait;
+	struct ticket *ticket;
+	struct broker_want want;
+	struct token_question q;	/* its account and audience are ours */
+	char *account;
+};
+
+static void
+waiting_free(struct waiting *w)
+{
+	account_wait_free(w->account_wait);
+	ticket_free(w->ticket);
+	free(w->q.audience);
+	free(w->account);
+	free(w);
+}
+
+static void
+on_gone(void *userdata)
+{
+	waiting_free(userdata);
+}
+
+/* The only account of this version, by its two names. */
+static int
+resolve_account(const struct api *a, const char *name, const char **ret,
+		struct err *e)
+{
+	char shown[TEXT_SHOW_SIZE];
+
+	if (account_is(a->ctx.account, name)) {
+		*ret = "default";
+		return 0;
+	}
+	return err_set(e, ERR_NOT_FOUND, "no account %s: there is default only",
+		       text_show_str(shown, name));
+}
+
+static int
+check_policy(struct api *a, struct http_exchange *x, const char *audience,
+	     bool cold, struct err *e)
+{
+	return client_check(a->clients, request_client(x), a->ctx.policy,
+		a->ctx.host, &(struct policy_query){
+			.kind = POLICY_ID,
+			.account = "default",
+			.audience = audience,
+		}, api_now(a), cold, e);
+}
+
+static int
+read_freshness(const struct http_exchange *x, struct broker_want *w,
+	       struct err *e)
+{
+	const struct http_head *h = http_exchange_head(x);
+	struct http_span cc = h->field[HTTP_FIELD_CACHE_CONTROL];
+	int r;
+
+	if (!cc.p)
+		return 0;
+
+	r = http_directive(cc, "min-fresh", &w->min_left);
+	if (r < 0 || (r > 0 && w->min_left > MIN_FRESH_MAX))
+		return err_set(e, ERR_REQUEST, "min-fresh takes whole seconds, "
+			       "once, at most %d", MIN_FRESH_MAX);
+	w->no_cache = http_directive_present(cc, "no-cache");
+	w->only_if_cached = http_directive_present(cc, "only-if-cached");
+	return 0;
+}
+
+static void
+send_token(struct http_exchange *x, const struct token_question *q,
+	   const struct token *t, enum broker_source source)
+{
+	static const char *const sources[] = {
+		[BROKER_HIT] = "hit",
+		[BROKER_MISS] = "miss",
+		[BROKER_SHARED] = "shared",
+	};
+	char fields[256];
+	const char *text;
+	size_t len;
+
+	snprintf(fields, sizeof(fields),
+		 "Cache-Control: private, max-age=%llu\r\n"
+		 "Gce-Oidc-Cache: %s\r\nGce-Oidc-Flow: %s\r\n%s",
+		 (unsigned long long)token_left(t, (int64_t)time(NULL)),
+		 sources[source], token_flow(t), q->face_fields ?: "");
+	text = token_reveal(t, &len);
+	reply_ok(x, q->content_type, fields, text, len);
+}
+
+static void
+send_failure(struct http_exchange *x, const struct token_question *q,
+	     const struct err *e)
+{
+	if (q->metadata_face && e->kind == ERR_NOT_FOUND)
+		reply_no_account(x);
+	else
+		reply_error(x, e);
+}
+
+static void
+on_token(void *userdata, struct token *t, enum broker_source source,
+	 const struct err *failed)
+{
+	struct waiting *w = userdata;
+	struct err e;
+
+	/* Judged again: the policy may be another one than before the wait. */
+	if (failed)
+		send_failure(w->x, &w->q, failed);
+	else if (check_policy(w->api, w->x, w->q.audience, true, &e) < 0)
+		reply_error(w->x, &e);
+	else
+		send_token(w->x, &w->q, t, source);
+	waiting_free(w);
+}
+
+static void
+ask_broker(struct waiting *w)
+{
+	struct token_key key = { .kind = TOKEN_ID, .variant = "",
+				 .audience = w->q.audience };
+	struct api *a = w->api;
+	struct token *t;
+	struct err e;
+	int r;
+
+	if (resolve_account(a, w->account, &key.account, &e) < 0 ||
+	    check_policy(a, w->x, w->q.audience, false, &e) < 0) {
+		reply_error(w->x, &e);
+		return waiting_free(w);
+	}
+
+	r = broker_get(a->ctx.broker, &key, &w->want, on_token, w, &t, &w->ticket,
+		       &e);
+	if (r == 0)
+		return http_exchange_on_gone(w->x, on_gone, w);
+	if (r > 0)
+		send_token(w->x, &w->q, t, BROKER_HIT);
+	else
+		send_failure(w->x, &w->q, &e);
+	waiting_free(w);
+}
+
+static void
+on_account(void *userdata, _unused_ struct account *acc, const struct err *failed)
+{
+	struct waiting *w = userdata;
+
+	if (!failed)
+		return ask_broker(w);
+	send_failure(w->x, &w->q, failed);
+	waiting_free(w);
+}
+
+/* An account named by its email has to be known before it can be recognised. */
+static void
+ask_account(struct waiting *w)
+{
+	struct err e;
+	int r;
+
+	r = account_when_found(w->api->ctx.account, &w->want.deadline, on_account,
+			       w, &w->account_wait, &e);
+	if (r == 0)
+		return http_exchange_on_gone(w->x, on_gone, w);
+	on_account(w, NULL, r < 0 ? &e : NULL);
+}
+
+void
+reply_token(struct api *a, struct http_exchange *x, struct token_question q)
+{
+	struct waiting *w = xcalloc(1, sizeof(*w));
+	struct err e;
+
+	w->api = a;
+	w->x = x;
+	w->q = q;
+	w->q.account = w->account = xstrdup(q.account);
+	w->want.owner = request_client(x)->owner;
+	if (read_freshness(x, &w->want, &e) < 0 ||
+	    request_deadline(a, x, &w->want.deadline, &e) < 0) {
+		reply_error(x, &e);
+		return waiting_free(w);
+	}
+	if (strcmp(q.account, "default") == 0)
+		ask_broker(w);
+	else
+		ask_account(w);
+}
+
+void
+v1_token(struct api *a, struct http_exchange *x)
+{
+	_cleanup_(freep) char *account = NULL;
+	char *audience;
+	struct err e;
+
+	if (request_param(x, "account", &account, &e) < 0 ||
+	    !(audience = request_audience(a, x, &e)))
+		return reply_error(x, &e);
+
+	reply_token(a, x, (struct token_question){
+		.audience = audience,
+		.account = account ?: "default",
+		.content_type = "text/plain",
+	});
+}
+
+/* /v1/whoami */
+
+static void
+whoami_facts(struct buf *b, const struct peer *p)
+{
+	static const char *const words[] = {
+		[TRI_NO] = "\"no\"", [TRI_YES] = "\"yes\"", [TRI_UNKNOWN] = "null",
+	};
+
+	buf_addf(b, "\"pid\":%d,\"uid\":%u,\"gid\":%u,\"groups\":", (int)p->pid,
+		 (unsigned)p->uid, (unsigned)p->gid);
+	if (p->groups_known) {
+		buf_addc(b, '[');
+		for (size_t i = 0; i < p->n_groups; i++)
+			buf_addf(b, "%s%u", i ? "," : "", (unsigned)p->groups[i]);
+		buf_addc(b, ']');
+	} else {
+		buf_adds(b, "null");
+	}
+	buf_addf(b, ",\"host\":%s", words[p->host]);
+}
+
+static void
+whoami_verdict(struct buf *b, const struct api *a, struct peer *p,
+	       const struct policy_query *q)
+{
+	const char *rule = NULL;
+	struct err e;
+	int r;
+
+	buf_adds(b, ",\"kind\":");
+	json_write_string(b, policy_kind_name(q->kind));
+	buf_adds(b, ",\"account\":");
+	json_write_string(b, q->account);
+	if (q->audience) {
+		buf_adds(b, ",\"audience\":");
+		json_write_string(b, q->audience);
+	}
+	r = policy_check(a->ctx.policy, p, a->ctx.host, q, &rule, &e);
+	if (r >= 0) {
+		buf_adds(b, ",\"verdict\":\"allow\",\"rule\":");
+		json_write_string(b, rule);
+	} else {
+		buf_adds(b, ",\"verdict\":\"deny\",\"reason\":");
+		json_write_string(b, e.msg);
+	}
+}
+
+/* The question asked along with whoami: 1 and *ret, 0 if there is none. */
+static int
+whoami_question(const struct api *a, const struct http_exchange *x,
+		char **ret_audience, struct policy_query *ret, struct err *e)
+{
+	_cleanup_(freep) char *kind = NULL, *account = NULL;
+	int r, has;
+
+	has = request_param(x, "kind", &kind, e);
+	if (has < 0)
+		return has;
+	ret->kind = POLICY_ID;
+	if (has) {
+		r = policy_kind_from_name(kind, strlen(kind));
+		if (r < 0)
+			return err_set(e, ERR_REQUEST, "no such kind; there are "
+				       "id, jwt, access, sign, sign-any, monitor, "
+				       "admin");
+		ret->kind = (enum policy_kind)r;
+	}
+
+	r = request_param(x, "account", &account, e);
+	if (r >= 0 && account)
+		r = resolve_account(a, account, &ret->account, e);
+	if (r < 0)
+		return r;
+	ret->account = "default";
+
+	if (request_has(x, "audience") || (has && ret->kind <= POLICY_JWT)) {
+		*ret_audience = request_audience(a, x, e);
+		if (!*ret_audience)
+			return err_kind_errno(ERR_REQUEST);
+	}
+	ret->audience = *ret_audience;
+	return has || ret->audience;
+}
+
+void
+v1_whoami(struct api *a, struct http_exchange *x)
+{
+	struct buf b = BUF_INIT(1024 * 1024);
+	struct peer *p = &request_client(x)->peer;
+	_cleanup_(freep) char *audience = NULL;
+	struct policy_query q = { 0 };
+	struct err e;
+	int r;
+
+	r = whoami_question(a, x, &audience, &q, &e);
+	if (r < 0)
+		return reply_error(x, &e);
+
+	peer_recheck(p);
+	peer_need(p, a->ctx.host, PEER_GROUPS | PEER_HOST);
+	buf_addc(&b, '{');
+	whoami_facts(&b, p);
+	if (r > 0)
+		whoami_verdict(&b, a, p, &q);
+	buf_adds(&b, "}\n");
+	reply_ok(x, "application/json", NULL, buf_str(&b), b.len);
+	buf_free(&b);
+}
+
+/* /healthz: could a token be had now? */
+
+void
+healthz(struct api *a, struct http_exchange *x)
+{
+	const struct account *acc = a->ctx.account;
+	struct err e;
+
+	switch (account_state(acc)) {
+	case ACCOUNT_FOUND:
+		if (iam_scopes_suffice(account_scopes(acc)))
+			return reply_ok(x, "text/plain", NULL, "ok\n", 3);
+		iam_scopes_error(account_email(acc), &e);
+		break;
+	case ACCOUNT_NONE:
+		err_set(&e, ERR_NOT_FOUND, "this VM has no service account");
+		break;
+	default:
+		account_sought_error(acc, &e);
+	}
+	e.status = 503;
+	reply_error(x, &e);
+}

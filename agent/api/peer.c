@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "api/peer.h"
+#include "base/text.h"
+
+/* Linux 6.5; older headers lack it.  The number is everybody's but two's. */
+#if !defined(SO_PEERPIDFD) && !defined(__hppa__) && !defined(__sparc__)
+#define SO_PEERPIDFD	77
+#endif
+
+#define STAT_MAX	4096		/* bytes of /proc/PID/stat */
+#define GROUPS_FIRST	32		/* room for most people's */
+
+/* The process that connected, kept by the kernel since then. */
+static int
+socket_pidfd(int fd)
+{
+#ifdef SO_PEERPIDFD
+	socklen_t len = sizeof(int);
+	int pidfd = -1;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) < 0)
+		return -errno;
+	return pidfd;
+#else
+	(void)fd;
+	return -ENOPROTOOPT;
+#endif
+}
+
+/* Asked of a socket pair once, for a pidfd at each connection costs as much as a
+   whole warm request. */
+static bool
+kernel_keeps_pidfd(void)
+{
+	static enum tri keeps = TRI_UNKNOWN;
+	int pair[2], pidfd;
+
+	if (keeps != TRI_UNKNOWN)
+		return keeps == TRI_YES;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return false;
+
+	pidfd = socket_pidfd(pair[0]);
+	if (pidfd >= 0)
+		close(pidfd);
+	close(pair[0]);
+	close(pair[1]);
+	if (pidfd >= 0 || pidfd == -ENOPROTOOPT)
+		keeps = pidfd >= 0 ? TRI_YES : TRI_NO;
+	return pidfd >= 0;
+}
+
+static uint64_t
+boot_usec(void)
+{
+	struct timespec ts = { 0 };
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+void
+peer_init(struct peer *p, int fd, bool pin)
+{
+	socklen_t len = sizeof(struct ucred);
+	struct ucred cred = { 0 };
+
+	*p = (struct peer){ .fd = fd, .pidfd = -1, .host = TRI_UNKNOWN };
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ||
+	    len != sizeof(cred) || cred.uid == (uid_t)-1)
+		return;
+
+	p->known = true;
+	p->uid = cred.uid;
+	p->gid = cred.gid;
+	p->pid = cred.pid;
+	if (!pin || p->pid <= 0 || kernel_keeps_pidfd())
+		return;
+
+	p->taken_usec = boot_usec();
+	p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
+}
+
+void
+peer_clear(struct peer *p)
+{
+	if (p->pidfd >= 0)
+		close(p->pidfd);
+	free(p->groups);
+	*p = (struct peer){ .fd = -1, .pidfd = -1, .host = TRI_UNKNOWN };
+}
+
+/* SO_PEERGROUPS says how much room it wants where there is too little. */
+static void
+need_groups(struct peer *p)
+{
+	socklen_t len = GROUPS_FIRST * sizeof(gid_t);
+	gid_t *groups;
+	size_t n = 0;
+	int r;
+
+	groups = xcalloc(GROUPS_FIRST, sizeof(*groups));
+	r = getsockopt(p->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len);
+	if (r < 0 && errno == ERANGE && len <= PEER_GROUPS_MAX * sizeof(gid_t)) {
+		groups = xrealloc(groups, len / sizeof(gid_t), sizeof(*groups));
+		r = getsockopt(p->fd, SOL_SOCKET, SO_PEERGROUPS, groups, &len);
+	}
+	if (r < 0) {
+		free(groups);
+		return;
+	}
+
+	for (size_t i = 0; i < len / sizeof(gid_t); i++)
+		if (groups[i] != p->gid)
+			groups[n++] = groups[i];
+	p->groups = groups;
+	p->n_groups = n;
+	p->groups_known = true;
+}
+
+/* A process that has exited is readable, a zombie too; where that cannot be asked
+   it counts as gone. */
+static bool
+pidfd_is_alive(int pidfd)
+{
+	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 0;
+}
+
+/* Field 22 of /proc/PID/stat, start time in ticks since boot; behind a name that
+   may hold anything. */
+static bool
+proc_start_usec(int dir, uint64_t *ret)
+{
+	_cleanup_(freep) char *stat = peer_read_proc(dir, "stat", STAT_MAX);
+	long hz = sysconf(_SC_CLK_TCK);
+	uint64_t ticks;
+	char *s;
+
+	s = stat ? strrchr(stat, ')') : NULL;
+	for (int field = 2; s && field < 22; field++) {
+		s = strchr(s, ' ');
+		s = s ? s + 1 : NULL;
+	}
+	if (!s || hz <= 0 || !text_to_u64(s, strcspn(s, " \n"),
+					  UINT64_MAX / USEC_PER_SEC, &ticks))
+		return false;
+	*ret = ticks * USEC_PER_SEC / (uint64_t)hz;
+	return true;
+}
+
+/* The pinned process.  Where the kernel keeps it, it is asked for each time: a
+   descriptor for each connection would halve their number. */
+static int
+peer_pidfd(const struct peer *p)
+{
+	if (p->taken_usec == 0)
+		return socket_pidfd(p->fd);
+	return p->pidfd < 0 ? -ESRCH : fcntl(p->pidfd, F_DUPFD_CLOEXEC, 3);
+}
+
+/* A pidfd got from a number: is it plausibly the process that connected? */
+static bool
+taken_is_plausible(const struct peer *p, int dir)
+{
+	struct stat st;
+	uint64_t start;
+
+	return fstat(dir, &st) == 0 && st.st_uid == p->uid && st.st_gid == p->gid &&
+		proc_start_usec(dir, &start) && start <= p->taken_usec;
+}
+
+static enum tri
+look_at_host(struct peer *p, const struct peer_host *h)
+{
+	_cleanup_(closep) int dir = -1, pidfd = -1;
+	char path[32];
+	enum tri v;
+
+	if (!p->known || p->pid <= 0)
+		return TRI_UNKNOWN;
+	pidfd = peer_pidfd(p);
+	if (pidfd < 0)
+		return TRI_UNKNOWN;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d", (int)p->pid);
+	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || (p->taken_usec > 0 && !taken_is_plausible(p, dir)))
+		return TRI_UNKNOWN;
+
+	/* Whoever is alive after the reads was the owner of the number all the
+	   while. */
+	v = peer_host_judge_dir(h, dir);
+	return pidfd_is_alive(pidfd) ? v : TRI_UNKNOWN;
+}
+
+void
+peer_need(struct peer *p, const struct peer_host *h, unsigned facts)
+{
+	facts &= ~p->loaded;
+	p->loaded |= facts;
+	if (p->fd < 0)
+		return;
+
+	if (facts & PEER_GROUPS)
+		need_groups(p);
+	if (facts & PEER_HOST)
+		p->host = h ? look_at_host(p, h) : TRI_UNKNOWN;
+}
+
+void
+peer_recheck(struct peer *p)
+{
+	_cleanup_(closep) int pidfd = -1;
+
+	if (p->host == TRI_UNKNOWN || p->fd < 0)
+		return;
+	pidfd = peer_pidfd(p);
+	if (pidfd < 0 || !pidfd_is_alive(pidfd))
+		p->host = TRI_UNKNOWN;
+}
+
+static const char *
+host_words(const struct peer *p)
+{
+	if (!(p->loaded & PEER_HOST))
+		return "";
+	if (p->host == TRI_UNKNOWN)
+		return ", host or container unknown";
+	return p->host == TRI_YES ? ", on the host" : ", in a container";
+}
+
+char *
+peer_show(const struct peer *p, char ret[static PEER_SHOW_SIZE])
+{
+	char groups[64] = "";
+	size_t len = 0;
+
+	if (!p->known) {
+		(void)snprintf(ret, PEER_SHOW_SIZE, "a peer of unknown uid");
+		return ret;
+	}
+
+	for (size_t i = 0; i < p->n_groups; i++) {
+		if (len > sizeof(groups) - 24) {
+			(void)snprintf(groups + len, sizeof(groups) - len, " ...");
+			break;
+		}
+		len += (size_t)snprintf(groups + len, sizeof(groups) - len, "%s%u",
+					i == 0 ? " groups " : " ", p->groups[i]);
+	}
+	if (p->loaded & PEER_GROUPS && !p->groups_known)
+		(void)snprintf(groups, sizeof(groups), " groups unknown");
+	(void)snprintf(ret, PEER_SHOW_SIZE, "uid %u gid %u%s (pid %d)%s", p->uid,
+		       p->gid, groups, (int)p->pid, host_words(p));
+	return ret;
+}

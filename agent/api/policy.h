@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Which peer may have what.  Pure: rules and facts in, a verdict out.
+
+   Order does not matter: a matching deny refuses, else any matching allow
+   admits, else the answer is no.  Every key of a rule answers yes, no or
+   unknown; an unknown fact matches in a deny rule and in no allow rule, so that
+   losing a fact never turns a no into a yes.
+
+   Rules are built key by key, which is how the configuration file has them; a
+   policy is complete and immutable after policy_seal(). */
+
+#include "api/peer.h"
+#include "base/base.h"
+#include "base/err.h"
+
+enum policy_kind {
+	POLICY_ID,
+	POLICY_JWT,
+	POLICY_ACCESS,
+	POLICY_SIGN,
+	POLICY_SIGN_ANY,
+	POLICY_MONITOR,
+	POLICY_ADMIN,
+	POLICY_KINDS
+};
+
+const char *policy_kind_name(enum policy_kind kind);
+int policy_kind_from_name(const char *name, size_t len);	/* or -EINVAL */
+
+struct policy;
+struct policy_rule;
+
+/* Names to numbers, once, when rules are read: those of /etc/passwd and
+   /etc/group, never of a name service.  Borrowed until policy_seal(). */
+struct policy_name {
+	char *name;
+	uint32_t id;
+};
+
+struct policy_names {
+	const struct policy_name *users, *groups;
+	size_t n_users, n_groups;
+};
+
+struct policy *policy_new(const struct policy_names *names);
+struct policy *policy_free(struct policy *p);
+DEFINE_CLEANUP(struct policy *, policy_free)
+
+/* Open a rule, or find the one that this origin (file name) opened before.  The
+   same name from another origin is an error. */
+int policy_rule(struct policy *p, const char *name, const char *origin,
+		unsigned line, struct policy_rule **ret, struct err *e);
+
+/* One "key = value" of a rule; an empty value clears a list.  Quotes around the
+   value are gone already; the values of a list are separated by blanks, "\ " is
+   one inside a value.  e has words fit to stand behind "FILE:LINE: ".  Keys whose
+   facts this version cannot know yet (unit, slice, tcp) are errors that say so. */
+int policy_rule_set(struct policy_rule *r, const char *key, const char *value,
+		    struct err *e);
+
+/* Notes that --check-config prints: what is allowed and probably not meant. */
+typedef void policy_note_fn(void *userdata, const char *origin, unsigned line,
+			    const char *words);
+
+/* Judge the rules as a whole.  On failure *ret_origin and *ret_line name the
+   rule that is wrong (borrowed from p). */
+int policy_seal(struct policy *p, policy_note_fn *note, void *userdata,
+		const char **ret_origin, unsigned *ret_line, struct err *e);
+
+/* A question. */
+struct policy_query {
+	enum policy_kind kind;
+	const char *account;	/* resolved: "default" or a configured name */
+	const char *audience;	/* exact bytes; NULL for kinds without */
+	const char *const *scopes; /* kind access: what is asked for, ends in NULL;
+				      NULL: all that the account has */
+};
+
+/* 0: yes, and *ret_rule (may be NULL) names the rule, borrowed from p.  -EACCES:
+   no; e->msg says which rule denies, or that none admits, and what the peer looked
+   like, e->hint is the command that prints a stanza.  Facts are read from the
+   kernel as the rules ask for them. */
+int policy_check(const struct policy *p, struct peer *peer,
+		 const struct peer_host *host, const struct policy_query *q,
+		 const char **ret_rule, struct err *e);
+
+/* Could any rule admit this peer to anything?  If not, it is a stranger. */
+bool policy_knows(const struct policy *p, struct peer *peer,
+		  const struct peer_host *host);
+
+/* Facts that some rule may ask for (enum peer_fact). */
+unsigned policy_facts(const struct policy *p);
+
+/* Distinguishes this policy from every other one made by this process. */
+uint64_t policy_generation(const struct policy *p);
+
+size_t policy_len(const struct policy *p);	/* rules */

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What the handlers share: the api's insides, reading requests, and the forms of
+   answers.  Included by api*.c only. */
+
+#include "api/api.h"
+#include "api/client.h"
+
+struct api {
+	struct api_context ctx;
+	struct api_options opt;
+	struct limit *limit;
+	struct clients *clients;
+};
+
+typedef void handler_fn(struct api *a, struct http_exchange *x);
+
+/* api_metadata.c: everything below /computeMetadata/, and "/" itself. */
+handler_fn metadata_root, metadata_get;
+/* api_v1.c */
+handler_fn v1_token, v1_whoami, healthz;
+
+struct client *request_client(const struct http_exchange *x);
+
+/* Answer with a failure, in the form that the client accepts. */
+void reply_error(struct http_exchange *x, const struct err *e);
+/* 200 with a body.  fields may be NULL. */
+void reply_ok(struct http_exchange *x, const char *content_type,
+	      const char *fields, const void *body, size_t len);
+
+/* A token for the client: policy, freshness, broker, and the answer, now or
+   later.  Takes over audience.  face_fields: further lines of the answer, or
+   NULL. */
+struct token_question {
+	char *audience;
+	const char *account;		/* as asked for; borrowed */
+	const char *content_type;
+	const char *face_fields;	/* a literal */
+	bool metadata_face;		/* "no account" as the metadata server */
+};
+void reply_token(struct api *a, struct http_exchange *x, struct token_question q);
+
+/* The parameter "audience": checked, newly allocated; or NULL and e. */
+char *request_audience(const struct api *a, const struct http_exchange *x,
+		       struct err *e);
+bool request_has(const struct http_exchange *x, const char *name);
+/* Any other parameter, at most 512 bytes: 1 and newly allocated, 0, negative. */
+int request_param(const struct http_exchange *x, const char *name, char **ret,
+		  struct err *e);
+/* A switch as the metadata server reads them: true, on, yes, 1; absent is no. */
+int request_flag(const struct http_exchange *x, const char *name, bool *ret,
+		 struct err *e);
+/* CLOCK_BOOTTIME by which the caller wants to be answered. */
+int request_deadline(const struct api *a, const struct http_exchange *x,
+		     uint64_t *ret, struct err *e);
+
+uint64_t api_now(const struct api *a);	/* CLOCK_BOOTTIME usec */
+
+/* The one-line JSON of the metadata server for "no service account". */
+void reply_no_account(struct http_exchange *x);

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "api/client.h"
+
+#define SHARE	3
+#define RECHECK	(60 * USEC_PER_SEC)
+#define NOW	(1000 * USEC_PER_SEC)
+#define UID	1000		/* of whom the rules speak */
+
+static const struct policy_names no_names;
+
+static int
+setup(void **state)
+{
+	*state = clients_new(SHARE, RECHECK);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	clients_free(*state);
+	return 0;
+}
+
+/* A connection of ours, as somebody else if need be. */
+struct connection {
+	int pair[2];
+	struct client *c;
+};
+
+static void
+connect_as(struct connection *x, uid_t uid)
+{
+	uid_t me = geteuid();
+
+	x->c = NULL;
+	assert_int_equal(seteuid(uid), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, x->pair), 0);
+	assert_int_equal(seteuid(me), 0);
+}
+
+static int
+come(struct clients *all, struct connection *x, uid_t uid, struct err *e)
+{
+	connect_as(x, uid);
+	return client_new(all, x->pair[0], false, &x->c, e);
+}
+
+/* One that the rules know. */
+static void
+come_known(struct clients *all, struct connection *x)
+{
+	struct err e;
+
+	assert_int_equal(come(all, x, geteuid(), &e), 0);
+	x->c->peer.uid = UID;
+}
+
+static void
+leave(struct clients *all, struct connection *x)
+{
+	if (x->c)
+		client_free(all, x->c);
+	close(x->pair[0]);
+	close(x->pair[1]);
+}
+
+/* A policy with one rule: UID, or anyone, may have these audiences. */
+static struct policy *
+policy(const char *audiences, const char *host)
+{
+	struct policy *p = policy_new(&no_names);
+	bool anyone = strcmp(host, "any") != 0;
+	const char *origin;
+	struct policy_rule *r;
+	unsigned line;
+	struct err e;
+
+	assert_int_equal(policy_rule(p, "ours", "test", 1, &r, &e), 0);
+	assert_int_equal(policy_rule_set(r, anyone ? "peer" : "user",
+					 anyone ? "anyone" : "1000", &e), 0);
+	assert_int_equal(policy_rule_set(r, "host", host, &e), 0);
+	assert_int_equal(policy_rule_set(r, "account", "*", &e), 0);
+	assert_int_equal(policy_rule_set(r, "kind", "id jwt", &e), 0);
+	assert_int_equal(policy_rule_set(r, "audience", audiences, &e), 0);
+	assert_int_equal(policy_seal(p, NULL, NULL, &origin, &line, &e), 0);
+	return p;
+}
+
+static const struct policy_query question = {
+	.kind = POLICY_ID,
+	.account = "default",
+	.audience = "https://a",
+};
+
+/* A client that has been judged at NOW and admitted, and whose facts have changed
+   since: whoever judges it anew says no. */
+static void
+judged(struct clients *all, struct connection *x, const struct policy *p)
+{
+	struct err e;
+
+	come_known(all, x);
+	assert_int_equal(client_check(all, x->c, p, NULL, &question, NOW, false,
+				      &e), 0);
+	x->c->peer.uid += 1;
+}
+
+static int
+ask(struct clients *all, struct connection *x, const struct policy *p,
+    struct policy_query q)
+{
+	struct err e;
+	int r = client_check(all, x->c, p, NULL, &q, NOW + 1, false, &e);
+
+	if (r < 0)
+		assert_int_equal(e.kind, ERR_POLICY);
+	return r;
+}
+
+static void
+a_peer_holds_its_share_of_connections_and_no_more(void **state)
+{
+	struct connection x[SHARE], more;
+	struct err e;
+
+	for (size_t i = 0; i < SHARE; i++)
+		assert_int_equal(come(*state, &x[i], geteuid(), &e), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(come(*state, &more, geteuid(), &e), -EAGAIN);
+		assert_int_equal(e.kind, ERR_BUSY);
+		assert_non_null(strstr(e.msg, "holds 3 connections already"));
+		assert_non_null(strstr(e.msg, "connections-per-peer"));
+		leave(*state, &more);
+	}
+	leave(*state, &x[1]);
+	assert_int_equal(come(*state, &x[1], geteuid(), &e), 0);
+	assert_int_equal(come(*state, &more, geteuid(), &e), -EAGAIN);
+	leave(*state, &more);
+	for (size_t i = 0; i < SHARE; i++)
+		leave(*state, &x[i]);
+}
+
+static void
+a_share_is_counted_by_uid(void **state)
+{
+	/* The last two stand in one bucket. */
+	static const uid_t uids[] = { 0, 1000, 1001, 1000 + 256 };
+	struct connection x[ARRAY_SIZE(uids)][SHARE], more;
+	struct err e;
+
+	if (geteuid() != 0)
+		skip();
+	for (size_t i = 0; i < ARRAY_SIZE(uids); i++)
+		for (size_t k = 0; k < SHARE; k++) {
+			assert_int_equal(come(*state, &x[i][k], uids[i], &e), 0);
+			assert_int_equal(x[i][k].c->owner, uids[i]);
+			assert_int_equal(x[i][k].c->peer.uid, uids[i]);
+		}
+	for (size_t i = 0; i < ARRAY_SIZE(uids); i++) {
+		assert_int_equal(come(*state, &more, uids[i], &e), -EAGAIN);
+		leave(*state, &more);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(uids); i++)
+		for (size_t k = 0; k < SHARE; k++)
+			leave(*state, &x[i][k]);
+}
+
+static void
+a_share_of_nothing_admits_nobody(void **state _unused_)
+{
+	_cleanup_(clients_freep) struct clients *all = clients_new(0, RECHECK);
+	struct connection x;
+	struct err e;
+
+	assert_int_equal(come(all, &x, geteuid(), &e), -EAGAIN);
+	leave(all, &x);
+}
+
+static void
+whom_the_kernel_does_not_know_is_no_client(void **state)
+{
+	_cleanup_(closep) int tcp = socket(AF_INET, SOCK_STREAM, 0);
+	struct client *c = NULL;
+	int pipes[2];
+	struct err e;
+
+	assert_int_equal(pipe(pipes), 0);
+	assert_int_equal(client_new(*state, pipes[0], true, &c, &e), -EIO);
+	assert_int_equal(e.kind, ERR_INTERNAL);
+	assert_int_equal(client_new(*state, tcp, true, &c, &e), -EIO);
+	assert_null(c);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+static void
+who_is_not_admitted_is_told_why(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("https://b", "any");
+	struct connection x;
+	struct err e;
+
+	come_known(*state, &x);
+	assert_int_equal(client_check(*state, x.c, p, NULL, &question, NOW, false,
+				      &e), -EACCES);
+	assert_int_equal(e.kind, ERR_POLICY);
+	assert_true(e.msg[0]);
+	leave(*state, &x);
+}
+
+static void
+a_verdict_is_kept_for_the_same_question(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("**", "any");
+	char account[] = "default", audience[] = "https://a";
+	struct connection x;
+
+	judged(*state, &x, p);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(ask(*state, &x, p, question), 0);
+	/* The words count, not where they stand. */
+	assert_int_equal(ask(*state, &x, p, (struct policy_query){
+		.kind = POLICY_ID, .account = account, .audience = audience }), 0);
+	leave(*state, &x);
+}
+
+static void
+any_other_question_is_judged_anew(void **state)
+{
+	static const char *const scopes[] = { "https://scope", NULL };
+	static const struct policy_query others[] = {
+		{ POLICY_JWT, "default", "https://a", NULL },
+		{ POLICY_ID, "Default", "https://a", NULL },
+		{ POLICY_ID, "", "https://a", NULL },
+		{ POLICY_ID, "default", "https://A", NULL },
+		{ POLICY_ID, "default", "https://a/", NULL },
+		{ POLICY_ID, "default", "https://", NULL },
+		{ POLICY_ID, "default", "", NULL },
+		{ POLICY_ID, "default", NULL, NULL },
+		{ POLICY_ID, "default", "https://a", scopes },
+	};
+	_cleanup_(policy_freep) struct policy *p = policy("**", "any");
+
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		struct connection x;
+
+		judged(*state, &x, p);
+		assert_int_equal(ask(*state, &x, p, others[i]), -EACCES);
+		leave(*state, &x);
+	}
+}
+
+static void
+a_verdict_for_some_scopes_is_none_for_all(void **state)
+{
+	static const char *const scopes[] = { "https://scope", NULL };
+	_cleanup_(policy_freep) struct policy *p = policy("**", "any");
+	struct policy_query narrow = question;
+	struct connection x;
+
+	narrow.scopes = scopes;
+	judged(*state, &x, p);
+	x.c->peer.uid -= 1;
+	assert_int_equal(ask(*state, &x, p, narrow), 0);
+	x.c->peer.uid += 1;
+	assert_int_equal(ask(*state, &x, p, narrow), -EACCES);
+	assert_int_equal(ask(*state, &x, p, question), -EACCES);
+	leave(*state, &x);
+}
+
+static void
+only_the_last_verdict_is_kept(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("**", "any");
+	struct policy_query other = question;
+	struct connection x;
+
+	other.audience = "https://b";
+	judged(*state, &x, p);
+	x.c->peer.uid -= 1;
+	assert_int_equal(ask(*state, &x, p, other), 0);
+	x.c->peer.uid += 1;
+	assert_int_equal(ask(*state, &x, p, other), 0);
+	assert_int_equal(ask(*state, &x, p, question), -EACCES);
+	leave(*state, &x);
+}
+
+static void
+a_refusal_forgets_what_was_admitted_before(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("https://a", "any");
+	struct policy_query other = question;
+	struct connection x;
+
+	other.audience = "https://b";
+	judged(*state, &x, p);
+	assert_int_equal(ask(*state, &x, p, other), -EACCES);
+	assert_int_equal(ask(*state, &x, p, question), -EACCES);
+	leave(*state, &x);
+}
+
+static void
+a_refusal_is_not_kept(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("**", "any");
+	struct connection x;
+
+	come_known(*state, &x);
+	x.c->peer.uid += 1;
+	assert_int_equal(ask(*state, &x, p, question), -EACCES);
+	x.c->peer.uid -= 1;
+	assert_int_equal(ask(*state, &x, p, question), 0);
+	leave(*state, &x);
+}
+
+static void
+another_policy_judges_anew(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("**", "any");
+	_cleanup_(policy_freep) struct policy *q = policy("**", "any");
+	struct connection x;
+
+	assert_true(policy_generation(p) != 0 && policy_generation(q) != 0);
+	judged(*state, &x, p);
+	assert_int_equal(ask(*state, &x, q, question), -EACCES);
+	leave(*state, &x);
+}
+
+static void
+a_verdict_without_an_audience_is_kept_for_such(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy_new(&no_names);
+	const struct policy_query q = { .kind = POLICY_MONITOR,
+					.account = "default" };
+	struct policy_query other = q;
+	struct connection x;
+	const char *origin;
+	struct policy_rule *r;
+	unsigned line;
+	struct err e;
+
+	assert_int_equal(policy_rule(p, "all", "test", 1, &r, &e), 0);
+	assert_int_equal(policy_rule_set(r, "peer", "anyone", &e), 0);
+	assert_int_equal(policy_rule_set(r, "host", "any", &e), 0);
+	assert_int_equal(policy_rule_set(r, "kind", "monitor", &e), 0);
+	assert_int_equal(policy_seal(p, NULL, NULL, &origin, &line, &e), 0);
+
+	assert_int_equal(come(*state, &x, geteuid(), &e), 0);
+	assert_int_equal(ask(*state, &x, p, q), 0);
+	assert_int_equal(ask(*state, &x, p, q), 0);
+	assert_null(x.c->audience);
+	other.kind = POLICY_ADMIN;
+	assert_int_equal(ask(*state, &x, p, other), -EACCES);
+	leave(*state, &x);
+}
+
+static void
+a_verdict_does_not_outlive_the_time_between_two_looks(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("**", "any");
+	struct connection x;
+	struct err e;
+
+	judged(*state, &x, p);
+	assert_int_equal(client_check(*state, x.c, p, NULL, &question,
+				      NOW + RECHECK - 1, false, &e), 0);
+	/* Being asked for does not prolong it. */
+	assert_int_equal(client_check(*state, x.c, p, NULL, &question,
+				      NOW + RECHECK, false, &e), -EACCES);
+	leave(*state, &x);
+}
+
+static void
+a_cold_question_is_judged_anew(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("**", "any");
+	struct connection x;
+	struct err e;
+
+	judged(*state, &x, p);
+	assert_int_equal(client_check(*state, x.c, p, NULL, &question, NOW + 1,
+				      true, &e), -EACCES);
+	leave(*state, &x);
+}
+
+/* A process that connects, and stays until it is killed. */
+static int
+stranger(pid_t *ret_pid)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(sa_family_t);
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), fd;
+
+	/* A name without a file, of the kernel's choice. */
+	assert_int_equal(bind(listener, (struct sockaddr *)&at, len), 0);
+	assert_int_equal(listen(listener, 1), 0);
+	len = sizeof(at);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+
+	*ret_pid = fork();
+	if (*ret_pid == 0) {
+		close(listener);
+		fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		if (connect(fd, (struct sockaddr *)&at, len) == 0)
+			pause();
+		_exit(1);
+	}
+	fd = accept(listener, NULL, NULL);
+	assert_true(fd >= 0);
+	close(listener);
+	return fd;
+}
+
+static void
+a_process_that_is_gone_loses_what_needs_its_facts(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("**", "yes");
+	_cleanup_(peer_host_freep) struct peer_host *host = NULL;
+	_cleanup_(closep) int fd = -1;
+	struct client *c;
+	struct err e;
+	pid_t pid;
+
+	assert_int_equal(peer_host_new(&host), 0);
+	fd = stranger(&pid);
+	assert_int_equal(client_new(*state, fd, true, &c, &e), 0);
+	assert_int_equal(client_check(*state, c, p, host, &question, NOW, false,
+				      &e), 0);
+	assert_int_equal(client_check(*state, c, p, host, &question, NOW + 1, true,
+				      &e), 0);
+
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(client_check(*state, c, p, host, &question, NOW + 2, false,
+				      &e), 0);	/* not looked at again so soon */
+	assert_int_equal(client_check(*state, c, p, host, &question, NOW + 2, true,
+				      &e), -EACCES);
+	assert_int_equal(client_check(*state, c, p, host, &question, NOW + 3, false,
+				      &e), -EACCES);
+	client_free(*state, c);
+}
+
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_peer_holds_its_share_of_connections_and_no_more),
+		TEST(a_share_is_counted_by_uid),
+		TEST(a_share_of_nothing_admits_nobody),
+		TEST(whom_the_kernel_does_not_know_is_no_client),
+		TEST(who_is_not_admitted_is_told_why),
+		TEST(a_verdict_is_kept_for_the_same_question),
+		TEST(any_other_question_is_judged_anew),
+		TEST(a_verdict_for_some_scopes_is_none_for_all),
+		TEST(only_the_last_verdict_is_kept),
+		TEST(a_refusal_forgets_what_was_admitted_before),
+		TEST(a_refusal_is_not_kept),
+		TEST(another_policy_judges_anew),
+		TEST(a_verdict_without_an_audience_is_kept_for_such),
+		TEST(a_verdict_does_not_outlive_the_time_between_two_looks),
+		TEST(a_cold_question_is_judged_anew),
+		TEST(a_process_that_is_gone_loses_what_needs_its_facts),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,670 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "api/policy.h"
+
+#define A	"https://app.example.com"
+
+static char n_root[] = "root", n_alice[] = "alice", n_app1[] = "app-one",
+	n_app2[] = "app-two", n_nobody[] = "nobody", n_sre[] = "sre";
+
+static const struct policy_name users[] = {
+	{ n_root, 0 }, { n_alice, 1000 }, { n_app1, 901 }, { n_app2, 902 },
+	{ n_nobody, 65534 },
+};
+static const struct policy_name groups[] = { { n_root, 0 }, { n_sre, 500 } };
+
+static const struct policy_names names = {
+	.users = users, .n_users = ARRAY_SIZE(users),
+	.groups = groups, .n_groups = ARRAY_SIZE(groups),
+};
+
+static unsigned n_notes;
+static char last_note[600];
+
+static void
+on_note(void *userdata _unused_, const char *origin, unsigned line,
+	const char *words)
+{
+	n_notes++;
+	(void)snprintf(last_note, sizeof(last_note), "%s:%u: "
+	"%s", origin, line, words);
+}
+
+/* Rules as "[NAME]" and "key=value" lines. */
+static int
+policy_read(const char *text, struct policy **ret, struct err *e)
+{
+	_cleanup_(policy_freep) struct policy *p = policy_new(&names);
+	_cleanup_(freep) char *copy = xstrdup(text);
+	char *rest = copy, *line, *value;
+	struct policy_rule *rule = NULL;
+	const char *origin;
+	unsigned n = 0;
+	int r = 0;
+
+	while (r == 0 && (line = strsep(&rest, "\n"))) {
+		n++;
+		if (*line == '[') {
+			line[strlen(line) - 1] = '\0';
+			r = policy_rule(p, line + 1, "f", n, &rule, e);
+		} else if (*line) {
+			value = strchr(line, '=');
+			*value = '\0';
+			r = policy_rule_set(rule, line, value + 1, e);
+		}
+	}
+	n_notes = 0;
+	if (r == 0)
+		r = policy_seal(p, on_note, NULL, &origin, &n, e);
+	if (r == 0)
+		*ret = TAKE_PTR(p);
+	return r;
+}
+
+static struct policy *
+policy_of(const char *text)
+{
+	struct policy *p = NULL;
+	struct err e;
+
+	if (policy_read(text, &p, &e) < 0)
+		fail_msg("%s", e.msg);
+	return p;
+}
+
+static struct peer
+peer_of(uid_t uid, gid_t gid, enum tri host)
+{
+	return (struct peer){ .fd = -1, .pidfd = -1, .known = true, .uid = uid,
+		.gid = gid, .pid = 42, .loaded = PEER_GROUPS | PEER_HOST,
+		.groups_known = true, .host = host };
+}
+
+static bool
+allows(const struct policy *p, struct peer *peer, const struct policy_query *q)
+{
+	const char *rule = NULL;
+	struct err e;
+	int r = policy_check(p, peer, NULL, q, &rule, &e);
+
+	if (r == 0)
+		assert_non_null(rule);
+	else
+		assert_int_equal(r, -EACCES);
+	return r == 0;
+}
+
+#define ID(aud)		(&(struct policy_query){ POLICY_ID, "default", aud, NULL })
+#define KIND(k, acc)	(&(struct policy_query){ k, acc, NULL, NULL })
+
+static const struct {
+	const char *rules;
+	uid_t uid;
+	gid_t gid;
+	enum tri host;
+	struct policy_query q;
+	bool yes;
+} table[] = {
+	/* nothing is allowed by default */
+	{ "", 0, 0, TRI_YES, { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=alice\naudience=" A, 1000, 1, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, true },
+	{ "[x]\nuser=alice\naudience=" A, 1001, 1, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=alice\naudience=" A, 1000, 1, TRI_YES,
+	  { POLICY_ID, "default", A "/", NULL }, false },
+	/* numbers, several values, lists that add up, cleared lists */
+	{ "[x]\nuser=7 alice\naudience=**", 7, 1, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, true },
+	{ "[x]\nuser=7\nuser=alice\naudience=**", 1000, 1, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, true },
+	{ "[x]\nuser=7\nuser=\nuser=alice\naudience=**", 7, 1, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=alice\nuser=\naudience=**", 1000, 1, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, false },
+	/* patterns of names */
+	{ "[x]\nuser=app-*\naudience=**", 902, 1, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, true },
+	{ "[x]\nuser=app-*\naudience=**", 1000, 1, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=zzz*\naudience=**", 0, 0, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, false },
+	/* all keys must match */
+	{ "[x]\nuser=alice\ngroup=sre\naudience=**", 1000, 500, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, true },
+	{ "[x]\nuser=alice\ngroup=sre\naudience=**", 1000, 501, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=alice\ngroup=sre\naudience=**", 1001, 500, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, false },
+	/* host or container */
+	{ "[x]\nuser=root\naudience=**", 0, 0, TRI_NO,
+	  { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=root\naudience=**", 0, 0, TRI_UNKNOWN,
+	  { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=root\nhost=any\naudience=**", 0, 0, TRI_UNKNOWN,
+	  { POLICY_ID, "default", A, NULL }, true },
+	{ "[x]\nuser=root\nhost=no\naudience=**", 0, 0, TRI_NO,
+	  { POLICY_ID, "default", A, NULL }, true },
+	{ "[x]\nuser=root\nhost=no\naudience=**", 0, 0, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=root\nhost=no\naudience=**", 0, 0, TRI_UNKNOWN,
+	  { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\npeer=anyone\naudience=**", 4711, 1, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, true },
+	{ "[x]\npeer=anyone\naudience=**", 4711, 1, TRI_NO,
+	  { POLICY_ID, "default", A, NULL }, false },
+	/* deny beats allow, wherever it stands; unknown matches there */
+	{ "[n]\naction=deny\nuser=alice\naudience=**\n"
+	  "[x]\npeer=anyone\naudience=**",
+	  1000, 1, TRI_YES, { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\npeer=anyone\naudience=**\n"
+	  "[n]\naction=deny\nuser=alice\naudience=**",
+	  1000, 1, TRI_YES, { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\npeer=anyone\naudience=**\n"
+	  "[n]\naction=deny\nuser=alice\naudience=**",
+	  1001, 1, TRI_YES, { POLICY_ID, "default", A, NULL }, true },
+	{ "[x]\nuser=root\nhost=any\naudience=**\n"
+	  "[n]\naction=deny\npeer=anyone\nhost=no\naudience=**",
+	  0, 1, TRI_UNKNOWN, { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=root\nhost=any\naudience=**\n"
+	  "[n]\naction=deny\npeer=anyone\nhost=no\naudience=**",
+	  0, 1, TRI_YES, { POLICY_ID, "default", A, NULL }, true },
+	/* kinds are apart; account is "default" unless written */
+	{ "[x]\nuser=root\naudience=**", 0, 0, TRI_YES,
+	  { POLICY_JWT, "default", A, NULL }, false },
+	{ "[x]\nuser=root\naudience=**", 0, 0, TRI_YES,
+	  { POLICY_MONITOR, "default", NULL, NULL }, false },
+	{ "[x]\nuser=root\nkind=monitor admin", 0, 0, TRI_YES,
+	  { POLICY_ADMIN, NULL, NULL, NULL }, true },
+	{ "[x]\nuser=root\naudience=**", 0, 0, TRI_YES,
+	  { POLICY_ID, "other", A, NULL }, false },
+	{ "[x]\nuser=root\naccount=o*\naudience=**", 0, 0, TRI_YES,
+	  { POLICY_ID, "other", A, NULL }, true },
+	{ "[x]\nuser=root\naccount=o*\naudience=**", 0, 0, TRI_YES,
+	  { POLICY_ID, "default", A, NULL }, false },
+	{ "[x]\nuser=root\nkind=sign\naccount=default", 0, 0, TRI_YES,
+	  { POLICY_SIGN, "default", NULL, NULL }, true },
+	{ "[x]\nuser=root\nkind=sign\naccount=default", 0, 0, TRI_YES,
+	  { POLICY_SIGN_ANY, "default", NULL, NULL }, false },
+	/* a question without an audience is one that no allow rule answers */
+	{ "[x]\nuser=root\naudience=**", 0, 0, TRI_YES,
+	  { POLICY_ID, "default", NULL, NULL }, false },
+	/* a "*" in aud needs an escaped one in the pattern, for jwt */
+	{ "[x]\nuser=root\nkind=id jwt\naudience=https://a/**", 0, 0, TRI_YES,
+	  { POLICY_ID, "default", "https://a/*", NULL }, true },
+	{ "[x]\nuser=root\nkind=id jwt\naudience=https://a/**", 0, 0, TRI_YES,
+	  { POLICY_JWT, "default", "https://a/*", NULL }, false },
+	{ "[x]\nuser=root\nkind=jwt\naudience=https://a/\\*", 0, 0, TRI_YES,
+	  { POLICY_JWT, "default", "https://a/*", NULL }, true },
+	/* an empty list matches nobody, whatever it is about */
+	{ "[x]\nuser=root\nkind=monitor\naccount=", 0, 0, TRI_YES,
+	  { POLICY_MONITOR, NULL, NULL, NULL }, false },
+	{ "[x]\nuser=root\nkind=id monitor\naudience=", 0, 0, TRI_YES,
+	  { POLICY_MONITOR, NULL, NULL, NULL }, false },
+	/* the last of single values wins */
+	{ "[x]\nuser=root\nhost=no\nhost=yes\naction=deny\naction=allow\n"
+	  "audience=**",
+	  0, 0, TRI_YES, { POLICY_ID, "default", A, NULL }, true },
+};
+
+static void
+the_table_of_verdicts(void **state _unused_)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct policy *p = policy_of(table[i].rules);
+		struct peer peer = peer_of(table[i].uid, table[i].gid,
+					   table[i].host);
+
+		if (allows(p, &peer, &table[i].q) != table[i].yes)
+			fail_msg("verdict %zu: %s", i, table[i].rules);
+		policy_free(p);
+	}
+}
+
+static void
+supplementary_groups_count_where_they_are_known(void **state _unused_)
+{
+	struct policy *p = policy_of("[x]\ngroup=sre\naudience=**");
+	struct policy *n = policy_of("[x]\npeer=anyone\naudience=**\n"
+				     "[n]\naction=deny\ngroup=sre\naudience=**");
+	struct peer peer = peer_of(1000, 1000, TRI_YES);
+	gid_t list[] = { 4, 500 };
+
+	assert_false(allows(p, &peer, ID(A)));
+	assert_true(allows(n, &peer, ID(A)));
+	peer.groups = list;
+	peer.n_groups = 2;
+	assert_true(allows(p, &peer, ID(A)));
+	assert_false(allows(n, &peer, ID(A)));
+	peer.n_groups = 0;
+	peer.groups_known = false;
+	assert_false(allows(p, &peer, ID(A)));
+	assert_false(allows(n, &peer, ID(A)));
+	policy_free(n);
+
+	/* An unknown fact does not hide a plain no behind it. */
+	n = policy_of("[x]\npeer=anyone\naudience=**\n"
+		      "[n]\naction=deny\ngroup=sre\nhost=no\naudience=**");
+	assert_true(allows(n, &peer, ID(A)));
+	policy_free(p);
+	policy_free(n);
+}
+
+static void
+scopes_are_never_widened(void **state _unused_)
+{
+	struct policy *p = policy_of("[x]\nuser=root\nkind=access\n"
+				     "account=default\nscope=s1 s2");
+	struct policy *n = policy_of("[x]\nuser=root\nkind=access\n"
+				     "account=default\n"
+				     "[n]\nuser=root\nkind=access\n"
+				     "account=default\nscope=s3\naction=deny");
+	struct peer root = peer_of(0, 0, TRI_YES);
+	const char *s1[] = { "s1", NULL }, *s12[] = { "s2", "s1", NULL };
+	const char *s13[] = { "s1", "s3", NULL }, *none[] = { NULL };
+	const struct {
+		const char *const *scopes;
+		bool p, n;
+	} ask[] = {
+		{ s1, true, true }, { s12, true, true }, { s13, false, false },
+		{ NULL, false, false }, { none, false, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ask); i++) {
+		struct policy_query q = { POLICY_ACCESS, "default", NULL,
+			ask[i].scopes };
+
+		assert_int_equal(allows(p, &root, &q), ask[i].p);
+		assert_int_equal(allows(n, &root, &q), ask[i].n);
+	}
+	policy_free(p);
+	policy_free(n);
+}
+
+static const struct {
+	const char *rules, *words;
+} mistakes[] = {
+	{ "[x]\naudience=" A,
+	  "rule x names nobody: it needs user or group, or peer = anyone" },
+	{ "[x]\nuser=root", "rule x: kind id needs an audience" },
+	{ "[x]\nuser=root\nkind=jwt", "rule x: kind jwt needs an audience" },
+	{ "[x]\nuser=root\nkind=access\naccount=default\naudience=**",
+	  "rule x: audience beside kind access, which no audience narrows: "
+	  "make it a "
+	  "rule of its own" },
+	{ "[x]\nuser=root\nkind=id sign\naccount=default\naudience=**",
+	  "rule x: audience beside kind sign, which no audience narrows: make it a "
+	  "rule of its own" },
+	{ "[x]\nuser=root\nkind=sign-any",
+	  "rule x: kind sign-any is worth the whole account, so account must be "
+	  "written out" },
+	{ "[x]\nuser=root\naudience=**\nscope=a",
+	  "rule x: scope is for kind access only" },
+	{ "[x]\nuser=root\nkind=access\naccount=default\nscope=a*",
+	  "scope = a*: expected scopes without wildcards" },
+	{ "[x]\nuser=carol\naudience=**", "no user carol in /etc/passwd: those of "
+	  "other name services are given as numbers" },
+	{ "[x]\ngroup=alice\naudience=**", "no group alice in /etc/group: those of "
+	  "other name services are given as numbers" },
+	{ "[x]\nuser=4294967295\naudience=**", "no user 4294967295 in /etc/passwd: "
+	  "those of other name services are given as numbers" },
+	{ "[x]\nuser=nobody\naudience=**", "user nobody is id 65534, which "
+	"stands for "
+	  "no one in particular: use unit" },
+	{ "[x]\nuser=n*\naudience=**", "user nobody is id 65534, which stands for "
+	  "no one in particular: use unit" },
+	{ "[x]\nuser=61184\naudience=**", "user 61184 is id 61184, which "
+	"stands for "
+	  "no one in particular: use unit" },
+	{ "[x]\ngroup=65519\naudience=**", "group 65519 is id 65519, which "
+	"stands for "
+	  "no one in particular: use unit" },
+	{ "[x]\ngroup=65535\naudience=**", "group 65535 is id 65535, which "
+	"stands for "
+	  "no one in particular: use unit" },
+	{ "[x]\nunit=web.service", "unit needs a later version: this one does not "
+	  "know a peer's unit" },
+	{ "[x]\nslice=web.slice", "slice needs a later version: this one does not "
+	  "know a peer's slice" },
+	{ "[x]\ntcp=yes", "tcp needs a later version: this one does not listen on "
+	  "TCP" },
+	{ "[x]\nusers=root", "unknown key users in [rule x]" },
+	{ "[x]\nkind=token", "unknown kind token: there are id jwt access sign "
+	  "sign-any monitor admin" },
+	{ "[x]\nhost=maybe", "host = maybe: expected yes, no or any" },
+	{ "[x]\nhost=", "host = : expected yes, no or any" },
+	{ "[x]\npeer=everyone", "peer = everyone: expected anyone" },
+	{ "[x]\naction=permit", "action = permit: expected allow or deny" },
+	{ "[x]\naudience=a***", "pattern a***: more than two * in a row" },
+	{ "[x]\nuser=\naudience=**\naction=deny",
+	  "rule x denies nobody: user is empty" },
+	{ "[x]\nuser=root\ngroup=z*\naudience=**\naction=deny",
+	  "rule x denies nobody: group is empty" },
+	{ "[x]\nuser=root\naudience=**\naudience=\naction=deny",
+	  "rule x denies nobody: audience is empty" },
+	{ "[]", "a rule needs a name: [rule NAME]" },
+	{ "[a b]", "rule name a b: expected at most 64 letters, digits and - _ ." },
+};
+
+static void
+every_mistake_has_its_words(void **state _unused_)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(mistakes); i++) {
+		struct policy *p = NULL;
+		struct err e = { .msg = "no error" };
+
+		if (policy_read(mistakes[i].rules, &p, &e) == 0 ||
+		    strcmp(e.msg, mistakes[i].words) != 0)
+			fail_msg("%s\n%s", mistakes[i].rules, e.msg);
+		assert_int_equal(e.kind, ERR_REQUEST);
+	}
+}
+
+static void
+the_ids_beside_the_refused_ones_are_taken(void **state _unused_)
+{
+	policy_free(policy_of("[x]\nuser=61183 65520 65533 65536\naudience=**"));
+}
+
+static void
+a_name_belongs_to_one_file(void **state _unused_)
+{
+	struct policy *p = policy_new(&names);
+	struct policy_rule *a, *b;
+	struct err e;
+
+	assert_int_equal(policy_rule(p, "x", "one.conf", 3, &a, &e), 0);
+	assert_int_equal(policy_rule(p, "x", "one.conf", 9, &b, &e), 0);
+	assert_ptr_equal(a, b);
+	assert_int_equal(policy_rule(p, "x", "two.conf", 1, &b, &e), -EINVAL);
+	assert_string_equal(e.msg, "rule x is in one.conf:3 already");
+	assert_int_equal(policy_len(p), 1);
+	policy_free(p);
+}
+
+static const struct {
+	const char *rules, *note;	/* NULL: none */
+} notes[] = {
+	{ "[x]\nuser=root\naudience=**", NULL },
+	{ "[x]\nuser=root\naudience=https://a/**", NULL },
+	{ "[x]\nuser=root\naudience=https://**.run.app", "f:1: rule x: audience "
+	  "https://**.run.app has a wildcard for its host: it admits audiences of "
+	  "strangers' services" },
+	{ "[n]\naction=deny\nuser=root\naudience=**", NULL },
+	{ "[n]\naction=deny\nuser=root\naudience=https://a/**", "f:1: rule n "
+	"denies "
+	  "audience https://a/**: audiences are bytes, another spelling of the "
+	  "same "
+	  "service gets past" },
+	{ "[x]\nuser=\naudience=a", "f:1: rule x admits nobody: user is empty" },
+};
+
+static void
+what_is_probably_not_meant_is_noted(void **state _unused_)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(notes); i++) {
+		policy_free(policy_of(notes[i].rules));
+		assert_int_equal(n_notes, notes[i].note ? 1 : 0);
+		if (notes[i].note)
+			assert_string_equal(last_note, notes[i].note);
+	}
+}
+
+static void
+a_denial_says_who_why_and_what_next(void **state _unused_)
+{
+	struct policy *p = policy_of("[x]\nuser=root\naudience=" A "\n"
+				     "[no-alice]\naction=deny\nuser=alice\n"
+				     "audience=**");
+	struct peer peer = peer_of(1001, 1001, TRI_YES);
+	struct err e;
+
+	assert_int_equal(policy_check(p, &peer, NULL, ID(A), NULL, &e), -EACCES);
+	assert_int_equal(e.kind, ERR_POLICY);
+	assert_string_equal(e.msg, "no rule admits kind id to uid 1001 gid 1001 "
+			    "(pid 42), on the host");
+	assert_string_equal(e.hint, "gce-oidc whoami --rule " A);
+
+	peer.uid = 1000;
+	peer.host = TRI_NO;
+	assert_int_equal(policy_check(p, &peer, NULL, ID("a;b"), NULL, &e),
+			 -EACCES);
+	assert_string_equal(e.msg, "no rule admits kind id to uid 1000 gid 1001 "
+			    "(pid 42), in a container");
+	assert_string_equal(e.hint, "gce-oidc whoami --rule AUDIENCE");
+
+	peer.host = TRI_UNKNOWN;
+	assert_int_equal(policy_check(p, &peer, NULL, ID("eyJhbGciOiJSUzI1NiIsIn"),
+				      NULL, &e), -EACCES);
+	assert_string_equal(e.msg, "rule no-alice denies kind id to uid 1000 "
+	"gid 1001 "
+			    "(pid 42), host or container unknown");
+	assert_string_equal(e.hint, "gce-oidc whoami --rule AUDIENCE");
+
+	assert_int_equal(policy_check(p, &peer, NULL, KIND(POLICY_SIGN, "prod"),
+				      NULL, &e), -EACCES);
+	assert_non_null(strstr(e.msg, "kind sign of account prod to"));
+	policy_free(p);
+}
+
+/* With fd -1 nothing can be read; what was asked for shows in loaded. */
+static void
+dear_facts_are_not_asked_for_in_vain(void **state _unused_)
+{
+	struct policy *p = policy_of("[x]\nuser=alice\ngroup=sre\naudience=" A);
+	struct peer peer;
+
+	assert_int_equal(policy_facts(p), PEER_GROUPS | PEER_HOST);
+
+	peer = peer_of(1001, 500, TRI_UNKNOWN);		/* user says no */
+	peer.loaded = 0;
+	assert_false(allows(p, &peer, ID(A)));
+	assert_int_equal(peer.loaded, 0);
+	assert_false(policy_knows(p, &peer, NULL));
+	assert_int_equal(peer.loaded, 0);
+
+	peer = peer_of(1000, 500, TRI_UNKNOWN);		/* the gid will do */
+	peer.loaded = 0;
+	assert_false(allows(p, &peer, ID("other")));
+	assert_int_equal(peer.loaded, 0);
+	assert_false(allows(p, &peer, ID(A)));
+	assert_int_equal(peer.loaded, PEER_HOST);
+
+	peer = peer_of(1000, 1, TRI_UNKNOWN);		/* groups say no */
+	peer.loaded = 0;
+	assert_false(allows(p, &peer, ID(A)));
+	assert_int_equal(peer.loaded, PEER_GROUPS);
+	policy_free(p);
+
+	p = policy_of("[x]\nuser=alice\nhost=any\naudience=" A);
+	assert_int_equal(policy_facts(p), 0);
+	peer = peer_of(1000, 1, TRI_UNKNOWN);
+	peer.loaded = 0;
+	assert_true(allows(p, &peer, ID(A)));
+	assert_int_equal(peer.loaded, 0);
+	policy_free(p);
+}
+
+static void
+strangers_are_those_whom_no_rule_could_admit(void **state _unused_)
+{
+	struct policy *p = policy_of("[a]\nuser=alice\naudience=" A "\n"
+				     "[b]\ngroup=sre\nkind=monitor\n"
+				     "[c]\nuser=\nuser=\naudience=**\n"
+				     "[d]\naction=deny\npeer=anyone\naudience=x");
+	struct peer alice = peer_of(1000, 1, TRI_YES);
+	struct peer sre = peer_of(7, 500, TRI_YES);
+	struct peer other = peer_of(7, 7, TRI_YES);
+	struct peer jail = peer_of(1000, 1, TRI_NO);
+
+	assert_true(policy_knows(p, &alice, NULL));
+	assert_true(policy_knows(p, &sre, NULL));
+	assert_false(policy_knows(p, &other, NULL));
+	assert_false(policy_knows(p, &jail, NULL));
+	policy_free(p);
+}
+
+static void
+generations_differ(void **state _unused_)
+{
+	struct policy *a = policy_of(""), *b = policy_of("");
+
+	assert_true(policy_generation(a) != 0);
+	assert_true(policy_generation(a) != policy_generation(b));
+	policy_free(a);
+	policy_free(b);
+}
+
+static uint32_t
+random_below(uint64_t *seed, uint32_t n)
+{
+	*seed = *seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return (uint32_t)(*seed >> 33) % n;
+}
+
+#define RULES	6
+
+/* One rule of few values, so that rules meet each other often. */
+static void
+random_rule(uint64_t *seed, unsigned n, char *ret, size_t size)
+{
+	static const char *const who[] = { "user=0", "user=0 1", "user=1\ngroup=0",
+		"group=1", "peer=anyone", "group=0 1\nuser=0", "user=" };
+	static const char *const host[] = { "yes", "no", "any" };
+	static const char *const what[] = { "audience=a", "audience=**",
+		"audience=*\nkind=id jwt", "kind=monitor", "kind=jwt\naudience=b",
+		"kind=access\naccount=default", "audience=a b\naccount=*" };
+	const char *w = who[random_below(seed, ARRAY_SIZE(who))];
+	bool deny = random_below(seed, 4) == 0 && strcmp(w, "user=") != 0;
+
+	(void)snprintf(ret, size, "[r%u]\n%s\nhost=%s\n%s\naction=%s\n", n, w,
+		       host[random_below(seed, 3)],
+		       what[random_below(seed, ARRAY_SIZE(what))],
+		       deny ? "deny" : "allow");
+}
+
+static struct policy *
+policy_in_order(char rules[RULES][160], const unsigned order[RULES])
+{
+	char text[RULES * 160] = "";
+	size_t len = 0;
+
+	for (unsigned i = 0; i < RULES; i++)
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s",
+					rules[order[i]]);
+	return policy_of(text);
+}
+
+static void
+random_question(uint64_t *seed, struct policy_query *q, struct peer *peer,
+		gid_t group[1])
+{
+	static const enum policy_kind kinds[] = { POLICY_ID, POLICY_ID, POLICY_JWT,
+		POLICY_MONITOR, POLICY_ACCESS };
+	static const char *const audiences[] = { "a", "b", "a.b" };
+
+	*q = (struct policy_query){ kinds[random_below(seed, ARRAY_SIZE(kinds))],
+		random_below(seed, 4) ? "default" : "other",
+		audiences[random_below(seed, 3)], NULL };
+	*peer = peer_of(random_below(seed, 3), random_below(seed, 3),
+			(enum tri)random_below(seed, 3));
+	group[0] = random_below(seed, 3);
+	peer->groups = group;
+	peer->n_groups = random_below(seed, 2);
+}
+
+/* The peer with each combination of its facts lost. */
+static void
+lose_facts(struct peer *peer, unsigned which)
+{
+	if (which & 1)
+		peer->host = TRI_UNKNOWN;
+	if (which & 2) {
+		peer->groups_known = false;
+		peer->n_groups = 0;
+	}
+	if (which & 4) {
+		peer->known = false;
+		peer->uid = 0;
+		peer->gid = 1;
+	}
+}
+
+static void
+losing_facts_never_admits_and_order_never_matters(void **state _unused_)
+{
+	uint64_t seed = 20240607;
+	unsigned yes = 0, no = 0;
+
+	for (int round = 0; round < 2000; round++) {
+		unsigned order[RULES] = { 0, 1, 2, 3, 4, 5 };
+		char rules[RULES][160];
+		struct policy *p, *shuffled;
+
+		for (unsigned i = 0; i < RULES; i++)
+			random_rule(&seed, i, rules[i], sizeof(rules[i]));
+		p = policy_in_order(rules, order);
+		for (unsigned i = RULES - 1; i > 0; i--) {
+			unsigned k = random_below(&seed, i + 1), t = order[i];
+
+			order[i] = order[k];
+			order[k] = t;
+		}
+		shuffled = policy_in_order(rules, order);
+
+		for (int i = 0; i < 16; i++) {
+			struct policy_query q;
+			struct peer peer, lost;
+			gid_t group[1];
+			bool verdict;
+
+			random_question(&seed, &q, &peer, group);
+			verdict = allows(p, &peer, &q);
+			*(verdict ? &yes : &no) += 1;
+			assert_int_equal(allows(shuffled, &peer, &q), verdict);
+			for (unsigned which = 1; which < 8; which++) {
+				lost = peer;
+				lose_facts(&lost, which);
+				if (!verdict)
+					assert_false(allows(p, &lost, &q));
+				assert_int_equal(allows(p, &lost, &q),
+						 allows(shuffled, &lost, &q));
+			}
+		}
+		policy_free(p);
+		policy_free(shuffled);
+	}
+	/* The sets were worth asking. */
+	assert_true(yes > 2000 && no > 2000);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_table_of_verdicts),
+		cmocka_unit_test(supplementary_groups_count_where_they_are_known),
+		cmocka_unit_test(scopes_are_never_widened),
+		cmocka_unit_test(every_mistake_has_its_words),
+		cmocka_unit_test(the_ids_beside_the_refused_ones_are_taken),
+		cmocka_unit_test(a_name_belongs_to_one_file),
+		cmocka_unit_test(what_is_probably_not_meant_is_noted),
+		cmocka_unit_test(a_denial_says_who_why_and_what_next),
+		cmocka_unit_test(dear_facts_are_not_asked_for_in_vain),
+		cmocka_unit_test(strangers_are_those_whom_no_rule_could_admit),
+		cmocka_unit_test(generations_differ),
+		cmocka_unit_test(losing_facts_never_admits_and_order_never_matters),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
