@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <systemd/sd-event.h>
+
+#include "agent.h"
+#include "api/api.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "google/iam.h"
+#include "http/listen.h"
+#include "service.h"
+
+struct agent {
+	struct config *config;
+	sd_event *event;
+	struct peer_host *host;
+	struct http_client *http;
+	struct account *account;
+	struct flow_context flow;
+	struct broker *broker;
+	struct values *values;
+	struct api *api;
+	struct http_server *server;
+	struct http_listen own;		/* the socket we bound ourselves, if any */
+	sd_event_source *detect, *drain;
+};
+
+/* What the account has become: a line in the log, a line in the status. */
+
+static void
+say_found(const struct account *a)
+{
+	const char *email = account_email(a);
+	struct err e;
+
+	service_status("serving %s", email);
+	log_info(LOG_FIELDS(log_field("ACCOUNT", "%s", email)),
+		 "service account %s found", email);
+	if (!iam_scopes_suffice(account_scopes(a))) {
+		iam_scopes_error(email, &e);
+		log_warning(LOG_NO_FIELDS, "%s; %s", e.msg, e.hint);
+	}
+}
+
+static void
+on_account_changed(void *userdata, const struct account *a)
+{
+	struct agent *agent = userdata;
+
+	/* Whatever is cached speaks for an account that is no longer ours. */
+	if (agent->broker)
+		broker_flush(agent->broker);
+
+	switch (account_state(a)) {
+	case ACCOUNT_FOUND:
+		return say_found(a);
+	case ACCOUNT_NONE:
+		service_status("this VM has no service account");
+		log_warning(LOG_NO_FIELDS, "this VM has no service account; it is "
+			    "looked for again from time to time. To give it one: "
+			    "stop the VM, gcloud compute instances "
+			    "set-service-account, start it");
+		return;
+	default:
+		return;
+	}
+}
+
+static int
+on_admit_flight(void *userdata, uint64_t owner, struct err *e)
+{
+	struct agent *agent = userdata;
+
+	return agent->api ? api_admit_flight(agent->api, owner, e) : 0;
+}
+
+/* Is there a metadata server at all?  Asked only where nobody said so, neither
+   the configuration, nor the firmware, nor a service manager. */
+
+static bool
+firmware_is_google(void)
+{
+	char name[64] = "";
+	FILE *f = fopen("/sys/class/dmi/id/product_name", "re");
+
+	if (!f)
+		return false;
+	if (!fgets(name, sizeof(name), f))
+		name[0] = '\0';
+	fclose(f);
+	return strncmp(name, "Google", strlen("Google")) == 0;
+}
+
+static int
+on_detect_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
+		   void *userdata)
+{
+	struct agent *agent = userdata;
+	const struct err *last = account_last_error(agent->account);
+
+	if (account_flavored(agent->account))
+		return 0;
+	log_error(LOG_NO_FIELDS, "this is no Compute Engine VM: the firmware's "
+		  "product name is not Google's, and %s gave no answer with "
+		  "Metadata-Flavor: Google within %llu s (%s). Set metadata in "
+		  "[upstream] or GCE_METADATA_HOST to run elsewhere",
+		  agent->config->at.metadata,
+		  (unsigned long long)(agent->config->detect_usec / USEC_PER_SEC),
+		  last ? last->msg : "no answer at all");
+	sd_event_exit(agent->event, AGENT_EXIT_NO_METADATA);
+	return 0;
+}
+
+static int
+agent_detect(struct agent *agent, struct err *e)
+{
+	int r;
+
+	if (agent->config->metadata_configured || !service_by_hand() ||
+	    firmware_is_google())
+		return 0;
+	r = sd_event_add_time_relative(agent->event, &agent->detect, CLOCK_BOOTTIME,
+				       agent->config->detect_usec, 0,
+				       on_detect_deadline, agent);
+	return r < 0 ? err_sys(e, -r, "cannot arm a timer") : 0;
+}
+
+/* The end. */
+
+static void
+on_drained(void *userdata)
+{
+	struct agent *agent = userdata;
+
+	sd_event_exit(agent->event, 0);
+}
+
+static int
+on_drain_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
+		  void *userdata)
+{
+	struct agent *agent = userdata;
+
+	log_warning(LOG_NO_FIELDS, "stopping with requests unanswered");
+	return sd_event_exit(agent->event, 0);
+}
+
+static int
+on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+	struct agent *agent = userdata;
+
+	/* Told twice; or in the middle of --fetch, which then has failed. */
+	if (agent->drain || !agent->server)
+		return sd_event_exit(sd_event_source_get_event(s), !agent->server);
+
+	log_info(LOG_NO_FIELDS, "stopping on signal %u", si->ssi_signo);
+	service_stopping();
+	if (sd_event_add_time_relative(agent->event, &agent->drain, CLOCK_BOOTTIME,
+				       agent->config->drain_usec, 0,
+				       on_drain_deadline, agent) < 0)
+		return sd_event_exit(agent->event, 0);
+	http_server_drain(agent->server, on_drained, agent);
+	return 0;
+}
+
+/* Birth and death. */
+
+static struct agent *
+agent_free(struct agent *agent)
+{
+	if (!agent)
+		return NULL;
+
+	/* The server tells those who wait that their clients are gone, and so
+	   frees what they hold of everything below. */
+	http_server_free(agent->server);
+	api_free(agent->api);
+	broker_free(agent->broker);
+	values_free(agent->values);
+	account_free(agent->account);
+	http_client_free(agent->http);
+	peer_host_free(agent->host);
+	http_listen_clear(&agent->own);
+	sd_event_source_unref(agent->detect);
+	sd_event_source_unref(agent->drain);
+	sd_event_unref(agent->event);
+	config_free(agent->config);
+	free(agent);
+	return NULL;
+}
+
+DEFINE_CLEANUP(struct agent *, agent_free)
+
+static int
+add_signals(struct agent *agent, struct err *e)
+{
+	static const int stops[] = { SIGTERM, SIGINT };
+	sigset_t set;
+	int r = 0;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(stops); i++)
+		sigaddset(&set, stops[i]);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_sys(e, errno, "cannot block signals");
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(stops); i++)
+		r = sd_event_add_signal(agent->event, NULL, stops[i], on_stop,
+					agent);
+	return r < 0 ? err_sys(e, -r, "cannot watch signals") : 0;
+}
+
+/* All that asks upstream; nothing yet that is asked. */
+static int
+agent_new(struct config *config, struct agent **ret, struct err *e)
+{
+	static const struct account_ops ops = { .changed = on_account_changed };
+	_cleanup_(agent_freep) struct agent *agent = xcalloc(1, sizeof(*agent));
+	int r;
+
+	agent->config = config;
+	agent->own = HTTP_LISTEN_INIT;
+	r = sd_event_new(&agent->event);
+	if (r < 0)
+		return err_sys(e, -r, "cannot make an event loop");
+	r = add_signals(agent, e);
+	if (r >= 0)
+		r = http_client_new(agent->event, &config->client, &agent->http, e);
+	if (r >= 0)
+		r = account_new(agent->event, agent->http, &config->at,
+				&config->account, &ops, agent, &agent->account, e);
+	if (r < 0)
+		return r;
+
+	agent->flow = (struct flow_context){
+		.event = agent->event,
+		.http = agent->http,
+		.at = &config->at,
+		.account = agent->account,
+		.opt = config->flow,
+	};
+	agent->broker = broker_new(agent->event, &agent->flow, config->flows[0],
+				   &config->broker, on_admit_flight, agent);
+	*ret = TAKE_PTR(agent);
+	return 0;
+}
+
+/* All that is asked. */
+static int
+agent_serve(struct agent *agent, struct err *e)
+{
+	struct config *config = agent->config;
+	int r;
+
+	r = peer_host_new(&agent->host);
+	if (r < 0)
+		return err_sys(e, -r, "cannot read our own /proc entries");
+	agent->values = values_new(agent->event, agent->http, &config->at,
+				   &config->values);
+	agent->api = api_new(&(struct api_context){
+		.event = agent->event,
+		.account = agent->account,
+		.broker = agent->broker,
+		.values = agent->values,
+		.policy = config->policy,
+		.host = agent->host,
+	}, &config->api);
+
+	config->server.every_answer = api_every_answer;
+	return http_server_new(agent->event, &config->server, &api_server_ops,
+			       agent->api, &agent->server, e);
+}
+
+/* Sockets passed in; else the path named; else the default one. */
+static int
+agent_listen(struct agent *agent, const char *path, struct err *e)
+{
+	_cleanup_(freep) char *fds_owner = NULL;
+	int *fds = NULL, n, r = 0;
+
+	n = service_sockets(&fds, e);
+	fds_owner = (char *)fds;
+	if (n < 0)
+		return n;
+	for (int i = 0; r >= 0 && i < n; i++)
+		r = http_server_listen(agent->server, fds[i], 0, e);
+	if (r < 0 || (n > 0 && !path))
+		return r;
+
+	r = http_listen_unix(path ?: AGENT_SOCKET_DEFAULT, !path, &agent->own, e);
+	if (r < 0)
+		return r;
+	/* The server owns the descriptor from here on, we the name. */
+	r = http_server_listen(agent->server, agent->own.fd, 0, e);
+	agent->own.fd = -1;
+	return r;
+}
+
+/* One connection is one descriptor; some are kept for upstream and files. */
+static void
+raise_fd_limit(unsigned connections)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &l);
+	if (l.rlim_cur < connections + 64)
+		log_warning(LOG_NO_FIELDS, "only %llu files may be open, too few "
+			    "for %u connections: raise LimitNOFILE=",
+			    (unsigned long long)l.rlim_cur, connections);
+}
+
+static void
+say_started(const struct agent *agent)
+{
+	const struct config *c = agent->config;
+
+	log_info(LOG_NO_FIELDS, "gce-oidc-agent %s serves %s, %zu rules",
+		 PACKAGE_VERSION, agent->own.path ?: "the sockets passed in",
+		 policy_len(c->policy));
+	if (c->at.test)
+		log_warning(LOG_NO_FIELDS, "TEST ENDPOINTS ARE IN USE "
+			    "(test-endpoints = yes): tokens come from %s, not from "
+			    "Google", c->at.token);
+}
+
+int
+agent_run(struct config *config, const char *socket_path)
+{
+	_cleanup_(agent_freep) struct agent *agent = NULL;
+	struct err e;
+	int r;
+
+	raise_fd_limit(config->server.max_connections);
+	r = agent_new(config, &agent, &e);
+	if (r >= 0)
+		r = agent_serve(agent, &e);
+	if (r >= 0)
+		r = agent_listen(agent, socket_path, &e);
+	if (r >= 0)
+		r = agent_detect(agent, &e);
+	if (r >= 0)
+		r = service_watchdog(agent->event, &e);
+	if (r < 0) {
+		log_error(LOG_NO_FIELDS, "cannot start: %s", e.msg);
+		return e.kind == ERR_REQUEST ? AGENT_EXIT_CONFIG : 1;
+	}
+
+	service_ready();
+	service_status("looking for the service account");
+	say_started(agent);
+	r = sd_event_loop(agent->event);
+	if (r < 0)
+		log_error(LOG_NO_FIELDS, "the event loop failed: %s", strerror(-r));
+	return r < 0 ? 1 : r;
+}
+
+/* --fetch */
+
+struct foreground {
+	struct agent *agent;
+	struct ticket *ticket;
+};
+
+static void
+print_token(const struct token *t)
+{
+	size_t len;
+	const char *text = token_reveal(t, &len);
+
+	fwrite(text, 1, len, stdout);
+	putchar('\n');
+}
+
+static void
+on_fetched(void *userdata, struct token *t, _unused_ enum broker_source source,
+	   const struct err *e)
+{
+	struct foreground *f = userdata;
+
+	if (t)
+		print_token(t);
+	else
+		fprintf(stderr, e->hint[0] ? "gce-oidc-agent: %s; %s\n"
+			: "gce-oidc-agent: %s%s\n", e->msg, e->hint);
+	sd_event_exit(f->agent->event, t ? 0 : err_kind_exit_code(e->kind));
+}
+
+static int
+check_audience(const struct config *config, const char *s, struct err *e)
+{
+	size_t len = strlen(s), max = config->api.max_audience;
+
+	if (len > 0 && len <= max && text_is_utf8(s, len) && text_is_plain(s, len))
+		return 0;
+	return err_set(e, ERR_REQUEST, "an audience has 1 to %zu bytes of UTF-8 "
+		       "without control characters", max);
+}
+
+int
+agent_fetch(struct config *config, const char *audience)
+{
+	_cleanup_(agent_freep) struct agent *agent = NULL;
+	struct broker_want want = { 0 };
+	struct foreground f = { 0 };
+	struct token *t;
+	struct err e;
+	int r;
+
+	r = agent_new(config, &agent, &e);
+	if (r >= 0)
+		r = check_audience(config, audience, &e);
+	if (r >= 0)
+		r = agent_detect(agent, &e);
+	if (r >= 0) {
+		f.agent = agent;
+		sd_event_now(agent->event, CLOCK_BOOTTIME, &want.deadline);
+		want.deadline += config->api.wait_usec;
+		r = broker_get(agent->broker, &(struct token_key){
+			.kind = TOKEN_ID, .account = "default", .variant = "",
+			.audience = audience,
+		}, &want, on_fetched, &f, &t, &f.ticket, &e);
+	}
+	if (r < 0) {
+		fprintf(stderr, "gce-oidc-agent: %s\n", e.msg);
+		return err_kind_exit_code(e.kind);
+	}
+	r = sd_event_loop(agent->event);
+	ticket_free(f.ticket);
+	return r < 0 ? 1 : r;
+}

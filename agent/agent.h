@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The one object that owns all others: order of birth and death. */
+
+#include "base/base.h"
+#include "base/err.h"
+#include "config.h"
+
+/* Exit statuses beyond 0 and 1, from sysexits.h. */
+#define AGENT_EXIT_USAGE	64
+#define AGENT_EXIT_NO_METADATA	69
+#define AGENT_EXIT_CONFIG	78
+
+/* Where sockets are bound without --socket and without any passed in. */
+#define AGENT_SOCKET_DEFAULT	"/run/gce-oidc-agent/agent.sock"
+
+/* Serve until told to stop.  socket_path: --socket, or NULL.  Takes config over.
+   Returns the exit status; what went wrong has been logged. */
+int agent_run(struct config *config, const char *socket_path);
+
+/* One whole fetch in the foreground; the token goes to standard output. */
+int agent_fetch(struct config *config, const char *audience);

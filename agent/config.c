@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "config.h"
+#include "config_names.h"
+#include "config_table.h"
+#include "config_value.h"
+
+#ifndef PACKAGE_VERSION
+#define PACKAGE_VERSION	"0"
+#endif
+
+#define DEFAULT_FILE	"50-default.conf"
+
+/* Not for people to turn: they bound memory, or are the protocol's. */
+#define MAX_AUDIENCE	2048
+#define MAX_BODY	(256 * 1024)
+#define MAX_BUFFERS	(16 * 1024 * 1024)
+#define MAX_FAILURES	1024
+#define HOST_CONNECTIONS 4
+#define BURST		64
+#define BUCKETS		1024
+
+const char config_default_text[] =
+	"# SPDX-License-Identifier: Apache-2.0\n"
+	"# What holds with no other file; a file of this name in\n"
+	"# /etc/gce-oidc-agent/agent.conf.d, or a link to /dev/null there, "
+	"replaces it.\n"
+	"\n"
+	"[rule host-root]\n"
+	"user     = root\n"
+	"kind     = id monitor admin\n"
+	"audience = **\n";
+
+/* Where an option was set; line 0: nowhere. */
+struct origin {
+	char *file;
+	unsigned line;
+};
+
+struct loader {
+	struct config *c;
+	struct origin *origin;		/* of each of config_options[] */
+	char section[16];
+	struct policy_rule *rule;	/* NULL: a section of the table above */
+	config_note_fn *note;
+	void *userdata;
+};
+
+static int
+on_section(void *userdata, const char *file, unsigned line, const char *section,
+	   const char *name, struct err *e)
+{
+	struct loader *l = userdata;
+	char show[TEXT_SHOW_SIZE];
+
+	l->rule = NULL;
+	l->section[0] = '\0';
+	if (strcmp(section, "rule") == 0)
+		return policy_rule(l->c->policy, name ? name : "", file, line,
+				   &l->rule, e);
+
+	if (config_option_find(section, NULL) == config_options_len ||
+	    strlen(section) >= sizeof(l->section))
+		return err_set(e, ERR_REQUEST, "unknown section [%s]",
+			       text_show_str(show, section));
+	if (strcmp(section, "account") == 0) {
+		if (!name)
+			return err_set(e, ERR_REQUEST, "an account needs a name: "
+				       "[account default]");
+		if (strcmp(name, "default") != 0)
+			return err_set(e, ERR_REQUEST, "[account %s] needs a later "
+				       "version: this one has account default only",
+				       text_show_str(show, name));
+	} else if (name) {
+		return err_set(e, ERR_REQUEST, "[%s] takes no name", section);
+	}
+	(void)snprintf(l->section, sizeof(l->section), "%s", section);
+	return 0;
+}
+
+static int
+on_setting(void *userdata, const char *file, unsigned line, const char *key,
+	   const char *value, struct err *e)
+{
+	struct loader *l = userdata;
+	size_t i;
+	int r;
+
+	if (l->rule)
+		return policy_rule_set(l->rule, key, value, e);
+
+	i = config_option_find(l->section, key);
+	if (i == config_options_len)
+		return err_set(e, ERR_REQUEST, "unknown key %s in [%s]", key,
+			       l->section);
+	r = config_option_set(l->c, &config_options[i], value, e);
+	if (r < 0)
+		return r;
+
+	free(l->origin[i].file);
+	l->origin[i] = (struct origin){ xstrdup(file), line };
+	return 0;
+}
+
+static const struct config_file_ops file_ops = {
+	.section = on_section,
+	.setting = on_setting,
+};
+
+/* Put the place where an option was set in front of what is wrong with it. */
+static int
+option_error(const struct loader *l, const char *section, const char *key, int r,
+	     struct err *e)
+{
+	const struct origin *at = &l->origin[config_option_find(section, key)];
+
+	(void)err_prefix(e, r, "%s", key);
+	return at->file ? err_prefix(e, r, "%s:%u", at->file, at->line) : r;
+}
+
+static void
+set_defaults(struct loader *l)
+{
+	for (size_t i = 0; i < config_options_len; i++) {
+		const struct config_option *o = &config_options[i];
+		int r = 0;
+
+		if (!l->origin[i].file && o->value)
+			r = config_option_set(l->c, o, o->value, NULL);
+		assert(r == 0);
+	}
+}
+
+/* Of a wait and its upper bound, what was not written gives way to what was. */
+static int
+check_pairs(struct loader *l, struct err *e)
+{
+	char *base = (char *)l->c;
+
+	for (size_t i = 0; i < config_pairs_len; i++) {
+		const struct config_pair *p = &config_pairs[i];
+		size_t first = config_option_find("timing", p->first);
+		size_t max = config_option_find("timing", p->max);
+		uint64_t *a = (uint64_t *)(base + config_options[first].offset);
+		uint64_t *b = (uint64_t *)(base + config_options[max].offset);
+
+		if (*a <= *b)
+			continue;
+		if (l->origin[first].file && l->origin[max].file)
+			return option_error(l, "timing", p->first,
+					    err_set(e, ERR_REQUEST,
+						    "longer than %s", p->max),
+					    e);
+		if (l->origin[first].file)
+			*b = *a;
+		else
+			*a = *b;
+	}
+	return 0;
+}
+
+static int
+check_metadata(struct loader *l, struct err *e)
+{
+	struct config *c = l->c;
+	const char *host = secure_getenv("GCE_METADATA_HOST");
+	int r;
+
+	if (c->at.metadata) {
+		c->metadata_configured = true;
+		r = endpoint_check(c->at.metadata, ENDPOINT_KIND_METADATA,
+				   c->at.test, e);
+		return r < 0 ? option_error(l, "upstream", "metadata", r, e) : 0;
+	}
+	if (!host || !*host) {
+		c->at.metadata = xstrdup(ENDPOINT_METADATA);
+		return 0;
+	}
+	c->metadata_configured = true;
+	r = endpoint_metadata_from_host(host, &c->at.metadata, e);
+	return r < 0 ? err_prefix(e, r, "GCE_METADATA_HOST") : 0;
+}
+
+static int
+check_google(struct loader *l, const char *key, char **url, const char *standard,
+	     struct err *e)
+{
+	int r;
+
+	if (!*url)
+		*url = xstrdup(standard);
+	r = endpoint_check(*url, ENDPOINT_KIND_GOOGLE, l->c->at.test, e);
+	return r < 0 ? option_error(l, "upstream", key, r, e) : 0;
+}
+
+static int
+check_ca_file(struct loader *l, struct err *e)
+{
+	const char *path = l->c->ca_file;
+	int fd, r = 0;
+
+	if (!path)
+		return 0;
+	if (*path != '/')
+		return option_error(l, "upstream", "ca-file",
+				    err_set(e, ERR_REQUEST, "not an absolute path"),
+				    e);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		r = option_error(l, "upstream", "ca-file",
+				 err_sys(e, errno, "%s", path), e);
+	else
+		close(fd);
+	return r;
+}
+
+static int
+check_upstream(struct loader *l, struct err *e)
+{
+	struct config *c = l->c;
+	int r;
+
+	r = check_metadata(l, e);
+	if (r >= 0)
+		r = check_google(l, "iam", &c->at.iam, ENDPOINT_IAM, e);
+	if (r >= 0)
+		r = check_google(l, "token-endpoint", &c->at.token,
+				 ENDPOINT_TOKEN, e);
+	if (r >= 0)
+		r = check_ca_file(l, e);
+	if (r < 0 || !c->proxy)
+		return r;
+
+	if (strcmp(c->proxy, "environment") == 0) {
+		c->client.proxy_environment = true;
+		free(TAKE_PTR(c->proxy));
+		return 0;
+	}
+	r = config_value_proxy(c->proxy, e);
+	return r < 0 ? option_error(l, "upstream", "proxy", r, e) : 0;
+}
+
+static void
+set_constants(struct config *c)
+{
+	c->client.user_agent = "gce-oidc-agent/" PACKAGE_VERSION;
+	c->client.ca_file = c->ca_file;
+	c->client.proxy = c->proxy;
+	c->client.max_body = MAX_BODY;
+	c->client.host_connections = HOST_CONNECTIONS;
+	c->client.plain_http = c->at.test;
+	c->client.lane[HTTP_LANE_LOCAL].retry.retry_after_max_usec =
+		c->client.lane[HTTP_LANE_GOOGLE].retry.retry_after_max_usec;
+	c->server.max_buffers = MAX_BUFFERS;
+	c->server.every_answer = api_every_answer;
+	c->broker.failures.max = MAX_FAILURES;
+	c->api.max_audience = MAX_AUDIENCE;
+	c->api.limit.burst = BURST;
+	c->api.limit.peers = BUCKETS;
+}
+
+static void
+on_note(void *userdata, const char *origin, unsigned line, const char *words)
+{
+	struct loader *l = userdata;
+	_cleanup_(freep) char *text = xasprintf("%s:%u: %s", origin, line, words);
+
+	l->note(l->userdata, text);
+}
+
+/* Everything is read: judge it as a whole. */
+static int
+finish(struct loader *l, struct err *e)
+{
+	const char *file;
+	unsigned line;
+	int r;
+
+	set_defaults(l);
+	r = check_pairs(l, e);
+	if (r >= 0)
+		r = check_upstream(l, e);
+	if (r < 0)
+		return r;
+	if (!l->c->flows[0])
+		return option_error(l, "account", "flows",
+				    err_set(e, ERR_REQUEST,
+					    "none left: there is %s",
+					    flow_names()), e);
+	set_constants(l->c);
+
+	r = policy_seal(l->c->policy, l->note ? on_note : NULL, l, &file, &line, e);
+	return r < 0 ? err_prefix(e, r, "%s:%u", file, line) : 0;
+}
+
+static int
+load(struct loader *l, const struct config_paths *paths, bool by_hand,
+     struct err *e)
+{
+	size_t n;
+	int r = config_file_read_all(paths, by_hand, &file_ops, l, &n, e);
+
+	if (r >= 0 && n == 0)
+		r = config_file_parse(DEFAULT_FILE " (built in)",
+				      config_default_text,
+				      strlen(config_default_text),
+				      &file_ops, l, e);
+	return r < 0 ? r : finish(l, e);
+}
+
+int
+config_load(const struct config_paths *paths, bool by_hand,
+	    config_note_fn *note, void *userdata,
+	    struct config **ret, struct err *e)
+{
+	_cleanup_(config_freep) struct config *c = xcalloc(1, sizeof(*c));
+	struct loader l = { .c = c, .note = note, .userdata = userdata };
+	struct policy_names names;
+	struct config_names read;
+	int r;
+
+	config_names_read("/etc/passwd", "/etc/group", &read);
+	names = (struct policy_names){ .users = read.users, .n_users = read.n_users,
+		.groups = read.groups, .n_groups = read.n_groups };
+	c->policy = policy_new(&names);
+	l.origin = xcalloc(config_options_len, sizeof(*l.origin));
+
+	r = load(&l, paths, by_hand, e);
+
+	for (size_t i = 0; i < config_options_len; i++)
+		free(l.origin[i].file);
+	free(l.origin);
+	config_names_clear(&read);
+	if (r >= 0)
+		*ret = TAKE_PTR(c);
+	return r < 0 ? r : 0;
+}
+
+struct config *
+config_free(struct config *c)
+{
+	if (!c)
+		return NULL;
+
+	policy_free(c->policy);
+	endpoints_clear(&c->at);
+	free(c->ca_file);
+	free(c->proxy);
+	free(c);
+	return NULL;
+}

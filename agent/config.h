@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Configuration: the sum of the modules' options, read from files (config_file.h
+   says which, and their grammar).  Lists add up, an empty value clears a list; of
+   single values the last wins.
+
+   This is an access policy: whatever is not understood is an error with file and
+   line, never a warning. */
+
+#include "api/api.h"
+#include "api/policy.h"
+#include "api/values.h"
+#include "base/base.h"
+#include "base/err.h"
+#include "config_file.h"
+#include "google/endpoints.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "token/account.h"
+#include "token/broker.h"
+#include "token/flow.h"
+
+struct config {
+	int log_level;
+	struct endpoints at;
+	bool metadata_configured;	/* by file or GCE_METADATA_HOST */
+	char *ca_file, *proxy;
+	struct http_client_options client;	/* strings point into this struct */
+	struct http_server_options server;
+	struct account_options account;
+	struct flow_options flow;
+	struct broker_options broker;
+	struct values_options values;
+	struct api_options api;
+	const struct flow_ops *flows[8];	/* of account default; NULL ends */
+	uint64_t detect_usec;		/* is there a metadata server at all? */
+	uint64_t drain_usec;		/* for exchanges in flight at the end */
+	struct policy *policy;
+};
+
+/* What a human should know and is no error; "FILE:LINE: WORDS". */
+typedef void config_note_fn(void *userdata, const char *line);
+
+/* What holds where there is no file at all: the text of units/50-default.conf. */
+extern const char config_default_text[];
+
+/* Read and judge everything.  by_hand: files may also belong to the user who
+   runs this.  e->msg begins with "FILE:LINE: " or "FILE: "; for a bad variable of
+   the environment with its name. */
+int config_load(const struct config_paths *paths, bool by_hand,
+		config_note_fn *note, void *userdata,
+		struct config **ret, struct err *e);
+struct config *config_free(struct config *c);
+DEFINE_CLEANUP(struct config *, config_free)

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "config_table.h"
+#include "config_value.h"
+
+static int
+parse_time(const struct config_option *o, const char *value, void *ret,
+	   struct err *e)
+{
+	return config_value_duration(value, o->min, o->max, (uint64_t *)ret, e);
+}
+
+static int
+parse_unsigned(const struct config_option *o, const char *value, void *ret,
+	       struct err *e)
+{
+	uint64_t v;
+	int r = config_value_number(value, o->min, o->max, &v, e);
+
+	if (r >= 0)
+		*(unsigned *)ret = (unsigned)v;
+	return r;
+}
+
+static int
+parse_size(const struct config_option *o, const char *value, void *ret,
+	   struct err *e)
+{
+	uint64_t v;
+	int r = config_value_number(value, o->min, o->max, &v, e);
+
+	if (r >= 0)
+		*(size_t *)ret = (size_t)v;
+	return r;
+}
+
+static int
+parse_rate(const struct config_option *o, const char *value, void *ret,
+	   struct err *e)
+{
+	return config_value_rate(value, (double)o->min / 1000, (double)o->max,
+				 (double *)ret, e);
+}
+
+static int
+parse_bool(const struct config_option *o _unused_, const char *value,
+	   void *ret, struct err *e)
+{
+	return config_value_bool(value, (bool *)ret, e);
+}
+
+static int
+parse_string(const struct config_option *o _unused_, const char *value,
+	     void *ret, struct err *e _unused_)
+{
+	char **s = ret;
+
+	free(*s);
+	*s = *value ? xstrdup(value) : NULL;
+	return 0;
+}
+
+static int
+parse_level(const struct config_option *o _unused_, const char *value,
+	    void *ret, struct err *e)
+{
+	char show[TEXT_SHOW_SIZE];
+	int level = log_level_from_name(value);
+
+	if (level < 0)
+		return err_set(e, ERR_REQUEST, "bad value \"%s\": expected debug, "
+			       "info, notice, warning or err",
+			       text_show_str(show, value));
+	*(int *)ret = level;
+	return 0;
+}
+
+static int
+flows_add(const struct flow_ops **flows, const char *name, struct err *e)
+{
+	const struct flow_ops *flow = flow_find(name);
+	char show[TEXT_SHOW_SIZE];
+	size_t n = 0;
+
+	if (!flow)
+		return err_set(e, ERR_REQUEST, "unknown flow %s: there is %s",
+			       text_show_str(show, name), flow_names());
+	for (; flows[n]; n++)
+		if (flows[n] == flow)
+			return err_set(e, ERR_REQUEST, "flow %s is named twice",
+				       name);
+	assert(n + 1 < ARRAY_SIZE(((struct config *)NULL)->flows));
+	flows[n] = flow;
+	return 0;
+}
+
+static int
+parse_flows(const struct config_option *o _unused_, const char *value,
+	    void *ret, struct err *e)
+{
+	_cleanup_(freep) char *copy = xstrdup(value);
+	const struct flow_ops **flows = ret;
+	char *rest = copy, *name;
+
+	if (!*value)
+		memset(flows, 0, sizeof(((struct config *)NULL)->flows));
+	while ((name = strsep(&rest, " "))) {
+		int r = *name ? flows_add(flows, name, e) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+#define AT(member)	offsetof(struct config, member)
+#define LOCAL(member)	AT(client.lane[HTTP_LANE_LOCAL].member)
+#define GOOGLE(member)	AT(client.lane[HTTP_LANE_GOOGLE].member)
+#define TIMING(key, at, value, min, max) \
+	{ "timing", key, parse_time, at, value, min, max }
+#define MS	USEC_PER_MSEC
+#define S	USEC_PER_SEC
+#define M	USEC_PER_MIN
+#define H	(60 * USEC_PER_MIN)
+
+/* Every key but the rules'. */
+const struct config_option config_options[] = {
+	{ "agent", "log-level", parse_level, AT(log_level), "info", 0, 0 },
+
+	{ "upstream", "metadata", parse_string, AT(at.metadata), NULL, 0, 0 },
+	{ "upstream", "iam", parse_string, AT(at.iam), ENDPOINT_IAM, 0, 0 },
+	{ "upstream", "token-endpoint", parse_string, AT(at.token), ENDPOINT_TOKEN,
+	  0, 0 },
+	{ "upstream", "test-endpoints", parse_bool, AT(at.test), "no", 0, 0 },
+	{ "upstream", "ca-file", parse_string, AT(ca_file), NULL, 0, 0 },
+	{ "upstream", "proxy", parse_string, AT(proxy), NULL, 0, 0 },
+
+	{ "cache", "entries", parse_size, AT(broker.cache.entries), "4096",
+	  1, 1024 * 1024 },
+	{ "cache", "per-peer", parse_size, AT(broker.cache.per_owner), "256",
+	  1, 1024 * 1024 },
+
+	{ "limits", "connections", parse_unsigned, AT(server.max_connections),
+	  "8192", 1, 65536 },
+	{ "limits", "connections-per-peer", parse_unsigned,
+	  AT(api.connections_per_peer), "512", 1, 65536 },
+	{ "limits", "flights", parse_unsigned, AT(broker.max_flights), "16",
+	  1, 1024 },
+	{ "limits", "waiters", parse_unsigned, AT(broker.max_waiters), "4096",
+	  1, 65536 },
+	/* The least is in thousandths. */
+	{ "limits", "requests-per-second", parse_rate, AT(api.limit.per_second),
+	  "2", 1, 100000 },
+
+	{ "account", "flows", parse_flows, AT(flows), "signblob", 0, 0 },
+
+	TIMING("metadata-connect", LOCAL(connect_usec), "1s", MS, M),
+	TIMING("metadata-try", LOCAL(try_usec), "5s", MS, 10 * M),
+	TIMING("metadata-backoff", LOCAL(retry.first_usec), "100ms", 0, M),
+	TIMING("metadata-backoff-max", LOCAL(retry.max_usec), "5s", 0, 10 * M),
+	{ "timing", "metadata-tries", parse_unsigned, LOCAL(retry.tries), "5",
+	  1, 20 },
+	TIMING("google-connect", GOOGLE(connect_usec), "5s", MS, M),
+	TIMING("google-try", GOOGLE(try_usec), "15s", MS, 10 * M),
+	TIMING("google-backoff", GOOGLE(retry.first_usec), "1s", 0, M),
+	TIMING("google-backoff-max", GOOGLE(retry.max_usec), "20s", 0, 10 * M),
+	{ "timing", "google-tries", parse_unsigned, GOOGLE(retry.tries), "4",
+	  1, 20 },
+	/* Of both lanes. */
+	TIMING("retry-after-max", GOOGLE(retry.retry_after_max_usec), "1min", 0, H),
+
+	TIMING("head", AT(server.head_usec), "5s", MS, 10 * M),
+	TIMING("body", AT(server.body_usec), "10s", MS, 10 * M),
+	TIMING("idle", AT(server.idle_usec), "1min", MS, 24 * H),
+	TIMING("write", AT(server.write_usec), "10s", MS, 10 * M),
+	TIMING("connection-lifetime", AT(server.lifetime_usec), "15min",
+	       MS, 24 * H),
+
+	TIMING("discover", AT(account.discover_first_usec), "50ms", MS, M),
+	TIMING("discover-max", AT(account.discover_max_usec), "1s", MS, H),
+	TIMING("boot-grace", AT(account.boot_usec), "1min", 0, H),
+	TIMING("no-account", AT(account.none_usec), "1min", MS, 24 * H),
+	TIMING("access-token-margin", AT(account.access_margin_usec), "225s",
+	       0, 50 * M),
+	TIMING("access-token-fetch", AT(account.token_usec), "30s", MS, 10 * M),
+
+	TIMING("assertion-life", AT(flow.assertion_life_usec), "1h", S, H),
+	TIMING("assertion-backdate", AT(flow.assertion_backdate_usec), "10s",
+	       0, 10 * M),
+	TIMING("iat-skew", AT(flow.iat_skew_usec), "5min", 0, H),
+	TIMING("token-life-max", AT(flow.token_life_max_usec), "24h", S, 24 * H),
+
+	TIMING("denied", AT(broker.failures.denied_usec), "1min", 0, H),
+	TIMING("unavailable", AT(broker.failures.unavailable_first_usec), "1s",
+	       0, 10 * M),
+	TIMING("unavailable-max", AT(broker.failures.unavailable_max_usec), "30s",
+	       0, H),
+	TIMING("linger", AT(broker.linger_usec), "2min", MS, H),
+	TIMING("wish", AT(broker.wish_usec), "1min", 0, 50 * M),
+	TIMING("brand-new", AT(broker.brand_new_usec), "1min", 0, H),
+
+	TIMING("wait", AT(api.wait_usec), "30s", MS, H),
+	TIMING("wait-max", AT(api.wait_max_usec), "2min", MS, H),
+	TIMING("change-max", AT(api.change_max_usec), "1min", MS, H),
+	TIMING("peer-recheck", AT(api.recheck_usec), "1min", 0, H),
+	TIMING("value-fetch", AT(values.fetch_usec), "30s", MS, 10 * M),
+	TIMING("value-retry", AT(values.absent_usec), "1min", 0, H),
+
+	TIMING("detect", AT(detect_usec), "3s", MS, 10 * M),
+	TIMING("drain", AT(drain_usec), "5s", 0, 10 * M),
+};
+const size_t config_options_len = ARRAY_SIZE(config_options);
+
+/* A first wait and what it grows to. */
+const struct config_pair config_pairs[] = {
+	{ "metadata-backoff", "metadata-backoff-max" },
+	{ "google-backoff", "google-backoff-max" },
+	{ "discover", "discover-max" },
+	{ "unavailable", "unavailable-max" },
+	{ "wait", "wait-max" },
+};
+const size_t config_pairs_len = ARRAY_SIZE(config_pairs);
+
+size_t
+config_option_find(const char *section, const char *key)
+{
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(config_options) &&
+	       (strcmp(config_options[i].section, section) != 0 ||
+		(key && strcmp(config_options[i].key, key) != 0)))
+		i++;
+	return i;
+}
+
+int
+config_option_set(struct config *c, const struct config_option *o,
+		  const char *value, struct err *e)
+{
+	bool may_be_empty = o->parse == parse_flows || o->parse == parse_string;
+	int r;
+
+	if (!*value && !may_be_empty)
+		return err_set(e, ERR_REQUEST, "%s: a value is missing", o->key);
+	r = o->parse(o, value, (char *)c + o->offset, e);
+	return r < 0 ? err_prefix(e, r, "%s", o->key) : 0;
+}
