@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts a program as a service manager, or other firmware, would have it; its
+process id stays ours.
+
+usage: launch.py [--listen-fd=FD] [--listen-pid=PID] [--firmware=NAME] [--uptime=S]
+                 PROGRAM ARGUMENTS"""
+
+import argparse
+import ctypes
+import os
+import time
+
+CLONE_NEWTIME, CLONE_NEWNS = 0x80, 0x20000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def call(name, *args):
+    if getattr(libc, name)(*args) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+
+
+def set_firmware(name):
+    """The machine's product name, for us and ours only."""
+    call("unshare", CLONE_NEWNS)
+    call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    call("mount", b"none", b"/sys/class", b"tmpfs", 0, None)
+    os.makedirs("/sys/class/dmi/id")
+    with open("/sys/class/dmi/id/product_name", "w", encoding="ascii") as file:
+        file.write(name + "\n")
+
+
+def set_uptime(seconds):
+    """Seconds since boot, for us and ours only."""
+    offset = seconds - int(time.clock_gettime(time.CLOCK_BOOTTIME))
+    call("unshare", CLONE_NEWTIME)
+    with open("/proc/self/timens_offsets", "w", encoding="ascii") as file:
+        file.write(f"boottime {offset} 0\n")
+    namespace = os.open("/proc/self/ns/time_for_children", os.O_RDONLY)
+    call("setns", namespace, CLONE_NEWTIME)
+    os.close(namespace)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--listen-fd", type=int)
+    parser.add_argument("--listen-pid", type=int)
+    parser.add_argument("--firmware")
+    parser.add_argument("--uptime", type=int)
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    if options.listen_fd is not None:
+        os.dup2(options.listen_fd, 3)
+        os.environ["LISTEN_FDS"] = "1"
+        os.environ["LISTEN_PID"] = str(options.listen_pid or os.getpid())
+    if options.firmware is not None:
+        set_firmware(options.firmware)
+    if options.uptime is not None:
+        set_uptime(options.uptime)
+    os.execv(options.command[0], options.command)
+
+
+if __name__ == "__main__":
+    main()

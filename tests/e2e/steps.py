@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent has asked upstream, in the words of the flow, and a Google that
+answers in a test's time."""
+
+import collections
+import socket
+import threading
+
+ACCOUNT, ACCESS, SIGNATURE, ID_TOKEN = "account", "access token", "signature", "ID token"
+COLD = {SIGNATURE: 1, ID_TOKEN: 1}
+FIRST = {ACCOUNT: 1, ACCESS: 1, **COLD}
+
+# Pauses between tries at 1:1000, and no limit on what one peer may start.
+FAST = """
+[limits]
+requests-per-second = 10000
+[timing]
+metadata-backoff = 1ms
+metadata-backoff-max = 2ms
+google-backoff = 1ms
+google-backoff-max = 2ms
+discover = 2ms
+discover-max = 20ms
+boot-grace = 0
+"""
+
+
+def step(record):
+    path, _, query = record["target"].partition("?")
+    if record["service"] == "metadata" and path.endswith("/default/") and "recursive=true" in query:
+        return ACCOUNT
+    if record["service"] == "metadata" and path.endswith("/default/token"):
+        return ACCESS
+    if record["service"] == "iam" and path.endswith(":signBlob"):
+        return SIGNATURE
+    if record["service"] == "token-endpoint":
+        return ID_TOKEN
+    return f"{record['service']} {record['method']} {path}"
+
+
+def steps(emulator):
+    """How often each step was asked for since the last reset; anything else is
+    there under its own name, so that equality means nothing else."""
+    return dict(collections.Counter(map(step, emulator.requests())))
+
+
+def warm_up(agent, emulator, audience="https://warm-up.example.com"):
+    """From here on account and access token are there, and nothing is recorded."""
+    assert agent.token(audience).status == 200
+    emulator.reset()
+
+
+class Listener:
+    """A place to which nothing may come: it records every connection's first
+    bytes, and answers 200 with a body that is no token."""
+
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.socket.getsockname()[1]
+        self.seen = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        while True:
+            try:
+                peer, _ = self.socket.accept()
+            except OSError:
+                return
+            with peer:
+                self.seen.append(peer.recv(65536))
+                peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+                             b"Metadata-Flavor: Google\r\nContent-Length: 2\r\n\r\n{}")
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception):
+        # Closing alone does not wake a thread up.
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self.socket.close()
