@@ -6,43 +6,55 @@
 
 static const struct option options[] = { CLI_COMMON_OPTIONS };
 
-static int
-show(const struct cli *cli, const char *name, const char *target)
-{
+struct line {
 	char text[640];
-	struct conn c;
-	int code = cli_get(cli, &c, target, TIMEOUT_MS);
+	int code;
+};
 
-	if (code == CLI_OK) {
-		answer_text(&c.answer, text, sizeof(text));
-		printf("%-10s%s\n", name, text);
-	}
+static void
+ask(const struct cli *cli, const char *target, struct line *ret)
+{
+	struct conn c;
+
+	ret->code = cli_get(cli, &c, target, TIMEOUT_MS);
+	if (ret->code == CLI_OK)
+		answer_text(&c.answer, ret->text, sizeof(ret->text));
 	conn_clear(&c);
-	return code;
+}
+
+static void
+show(const char *name, const struct line *l)
+{
+	if (l->code == CLI_OK)
+		printf("%-10s%s\n", name, l->text);
 }
 
 static int
 status_run(struct cli *cli, int argc, char **argv)
 {
-	int code, code2;
+	struct line account, health;
+	int code;
 
 	if (cli_option(cli, argc, argv, options) != -1)
 		return CLI_USAGE;
 	if (optind != argc)
 		return cli_usage(cli, "status takes no arguments");
 
-	/* Whatever it answers, it is there; and an agent that is not well may
-	   know its account all the same. */
-	code = show(cli, "health", "/healthz");
-	if (code == CLI_NO_AGENT || code == CLI_PROTOCOL || code == CLI_TIMEOUT)
-		return code;
+	/* The account first: an agent that has just started answers that once it
+	   knows, and is well then. */
+	ask(cli, "/computeMetadata/v1/instance/service-accounts/default/email",
+	    &account);
+	if (account.code == CLI_NO_AGENT || account.code == CLI_PROTOCOL)
+		return account.code;
+	ask(cli, "/healthz", &health);
+
+	show("health", &health);
 	printf("%-10s%s\n", "socket", cli->socket);
-	code2 = show(cli, "account",
-		     "/computeMetadata/v1/instance/service-accounts/default/email");
-	if (code == CLI_OK)
-		code = code2;
-	code2 = cli_flush();
-	return code == CLI_OK ? code2 : code;
+	show("account", &account);
+	code = cli_flush();
+	if (health.code != CLI_OK)
+		return health.code;
+	return account.code != CLI_OK ? account.code : code;
 }
 
 const struct cli_command cli_status = {
