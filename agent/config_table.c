@@ -145,6 +145,11 @@ const struct config_option config_options[] = {
 	{ "cache", "per-peer", parse_size, AT(broker.cache.per_owner), "256",
 	  1, 1024 * 1024 },
 
+	{ "cache", "refresh-ahead", parse_time, AT(broker.refresh.ahead_usec),
+	  "10min", 0, 50 * M },
+	{ "cache", "refresh-idle-limit", parse_unsigned,
+	  AT(broker.refresh.idle_limit), "2", 0, 1000 },
+
 	{ "limits", "connections", parse_unsigned, AT(server.max_connections),
 	  "8192", 1, 65536 },
 	{ "limits", "connections-per-peer", parse_unsigned,
@@ -201,8 +206,9 @@ const struct config_option config_options[] = {
 	TIMING("unavailable-max", AT(broker.failures.unavailable_max_usec), "30s",
 	       0, H),
 	TIMING("linger", AT(broker.linger_usec), "2min", MS, H),
-	TIMING("wish", AT(broker.wish_usec), "1min", 0, 50 * M),
-	TIMING("brand-new", AT(broker.brand_new_usec), "1min", 0, H),
+	TIMING("refresh-jitter", AT(broker.refresh.jitter_usec), "5min", 0, H),
+	TIMING("wish", AT(broker.want.wish_usec), "1min", 0, 50 * M),
+	TIMING("brand-new", AT(broker.want.brand_new_usec), "1min", 0, H),
 
 	TIMING("wait", AT(api.wait_usec), "30s", MS, H),
 	TIMING("wait-max", AT(api.wait_max_usec), "2min", MS, H),

@@ -1,199 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <assert.h>
-#include <errno.h>
 #include <string.h>
-#include <sys/queue.h>
 
-#include "base/hash.h"
-#include "token/broker.h"
-
-#define BUCKETS	1024
-
-/* A key of our own, with its one-string form. */
-struct own_key {
-	struct token_key key;
-	char *account, *variant, *audience;
-	void *bytes;
-	size_t len;
-};
-
-struct ticket {
-	TAILQ_ENTRY(ticket) entry;
-	struct flight *flight;
-	struct ticket **slot;		/* the owner's, cleared at the end */
-	struct broker_want want;
-	sd_event_source *timer;
-	enum broker_source source;
-	broker_done_fn *done;
-	void *userdata;
-};
-
-struct flight {
-	LIST_ENTRY(flight) chain;	/* in the table */
-	TAILQ_ENTRY(flight) queue;	/* while it waits for its turn */
-	struct broker *broker;
-	struct own_key k;
-	uint64_t owner;
-	uint64_t deadline;		/* the longest of all who wait or waited */
-	struct fetch *fetch;		/* NULL while queued */
-	TAILQ_HEAD(, ticket) tickets;
-};
-
-struct broker {
-	sd_event *event;
-	const struct flow_context *ctx;
-	const struct flow_ops *flow;
-	struct broker_options opt;
-	broker_admit_fn *admit;
-	void *userdata;
-	struct cache *cache;
-	struct hash_key hash;
-	LIST_HEAD(, flight) flights[BUCKETS];
-	struct failures *failures;
-	TAILQ_HEAD(, flight) queue;
-	struct broker_counts n;		/* .flights: running ones */
-};
+#include "token/flight.h"
 
 static fetch_done_fn on_fetched;
-
-static uint64_t
-now_boot(const struct broker *b)
-{
-	uint64_t usec = 0;
-
-	sd_event_now(b->event, CLOCK_BOOTTIME, &usec);
-	return usec;
-}
-
-static int64_t
-now_wall(const struct broker *b)
-{
-	uint64_t usec = 0;
-
-	sd_event_now(b->event, CLOCK_REALTIME, &usec);
-	return (int64_t)(usec / USEC_PER_SEC);
-}
-
-/* Keys. */
-
-static void
-own_key_set(struct own_key *k, const struct token_key *key)
-{
-	k->key.kind = key->kind;
-	k->key.account = k->account = xstrdup(key->account);
-	k->key.variant = k->variant = xstrdup(key->variant);
-	k->key.audience = k->audience = xstrdup(key->audience);
-	k->bytes = token_key_bytes(key, &k->len);
-}
-
-static void
-own_key_clear(struct own_key *k)
-{
-	free(k->account);
-	free(k->variant);
-	free(k->audience);
-	free(k->bytes);
-}
-
-static bool
-own_key_is(const struct own_key *k, const void *bytes, size_t len)
-{
-	return k->len == len && memcmp(k->bytes, bytes, len) == 0;
-}
 
 static size_t
 bucket(const struct broker *b, const void *bytes, size_t len)
 {
-	return hash_bytes(&b->hash, bytes, len) % BUCKETS;
-}
-
-/* Tickets. */
-
-struct ticket *
-ticket_free(struct ticket *t)
-{
-	struct flight *fl;
-
-	if (!t)
-		return NULL;
-
-	fl = t->flight;
-	TAILQ_REMOVE(&fl->tickets, t, entry);
-	fl->broker->n.waiters--;
-	sd_event_source_unref(t->timer);
-	free(t);
-	return NULL;
-}
-
-/* The ticket is gone before its callback runs, which may free what it likes. */
-static void
-ticket_end(struct ticket *t, struct token *token, enum broker_source source,
-	   const struct err *e)
-{
-	broker_done_fn *done = t->done;
-	void *userdata = t->userdata;
-
-	*t->slot = NULL;
-	ticket_free(t);
-	done(userdata, token, source, e);
-}
-
-/* What is still good in the cache beats an error, for those who made no demand. */
-static void
-ticket_fail(struct ticket *t, const struct err *e)
-{
-	struct broker *b = t->flight->broker;
-	struct token *cached = t->want.min_left > 0 ? NULL :
-		cache_get(b->cache, &t->flight->k.key, now_wall(b));
-
-	if (!cached)
-		return ticket_end(t, NULL, t->source, e);
-	token_ref(cached);
-	ticket_end(t, cached, BROKER_HIT, NULL);
-	token_unref(cached);
-}
-
-/* No answer in time: is the account not known yet, or does a step hang? */
-static int
-on_ticket_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
-		   void *userdata)
-{
-	struct ticket *t = userdata;
-	const struct account *a = t->flight->broker->ctx->account;
-	struct err e;
-
-	if (account_state(a) == ACCOUNT_SOUGHT)
-		account_sought_error(a, &e);
-	else
-		err_set(&e, ERR_TIMEOUT, "Google has not answered in time; it is "
-			"still being asked: ask again");
-	ticket_fail(t, &e);
-	return 0;
-}
-
-static int
-ticket_new(struct flight *fl, const struct broker_want *want,
-	   enum broker_source source, struct ticket **ret, struct err *e)
-{
-	struct ticket *t = xcalloc(1, sizeof(*t));
-	int r;
-
-	r = sd_event_add_time(fl->broker->event, &t->timer, CLOCK_BOOTTIME,
-			      want->deadline, 1, on_ticket_deadline, t);
-	if (r < 0) {
-		free(t);
-		return err_sys(e, -r, "cannot arm a timer");
-	}
-	t->flight = fl;
-	t->want = *want;
-	t->source = source;
-	t->slot = ret;
-	TAILQ_INSERT_TAIL(&fl->tickets, t, entry);
-	fl->broker->n.waiters++;
-	fl->deadline = MAX(fl->deadline, want->deadline);
-	*ret = t;
-	return 0;
+	return hash_bytes(&b->hash, bytes, len) % BROKER_BUCKETS;
 }
 
 /* Flights. */
@@ -204,7 +21,7 @@ flight_find(struct broker *b, const void *bytes, size_t len)
 	struct flight *fl;
 
 	LIST_FOREACH(fl, &b->flights[bucket(b, bytes, len)], chain)
-		if (own_key_is(&fl->k, bytes, len))
+		if (fl->len == len && memcmp(fl->bytes, bytes, len) == 0)
 			return fl;
 	return NULL;
 }
@@ -216,10 +33,11 @@ flight_new(struct broker *b, const struct token_key *key, uint64_t owner)
 
 	fl->broker = b;
 	fl->owner = owner;
-	fl->deadline = now_boot(b) + b->opt.linger_usec;
-	own_key_set(&fl->k, key);
+	fl->deadline = broker_boot(b) + b->opt.linger_usec;
+	fl->bytes = token_key_bytes(key, &fl->len);
+	fl->key = token_key_read(fl->bytes);
 	TAILQ_INIT(&fl->tickets);
-	LIST_INSERT_HEAD(&b->flights[bucket(b, fl->k.bytes, fl->k.len)], fl, chain);
+	LIST_INSERT_HEAD(&b->flights[bucket(b, fl->bytes, fl->len)], fl, chain);
 	return fl;
 }
 
@@ -228,7 +46,8 @@ flight_free(struct flight *fl)
 {
 	assert(TAILQ_EMPTY(&fl->tickets));
 	fetch_free(fl->fetch);
-	own_key_clear(&fl->k);
+	free(fl->key);
+	free(fl->bytes);
 	free(fl);
 }
 
@@ -236,7 +55,7 @@ static int
 flight_start(struct flight *fl, struct err *e)
 {
 	struct broker *b = fl->broker;
-	int r = flow_fetch(b->flow, b->ctx, fl->k.key.audience, &fl->deadline,
+	int r = flow_fetch(b->flow, b->ctx, fl->key->audience, &fl->deadline,
 			   on_fetched, fl, &fl->fetch, e);
 
 	if (r >= 0)
@@ -244,21 +63,66 @@ flight_start(struct flight *fl, struct err *e)
 	return r;
 }
 
-/* Is this token what the ticket asked for?  Judged after every wait. */
+/* Nobody overtakes those who wait for a place. */
 static int
-want_check(const struct broker_want *w, const struct token *token, int64_t now,
-	   struct err *e)
+flight_launch(struct flight *fl, struct err *e)
 {
-	uint64_t left = token_left(token, now);
+	struct broker *b = fl->broker;
 
-	if (left == 0)
-		return err_set(e, ERR_UNAVAILABLE, "the token expired meanwhile");
-	if (left < w->min_left)
-		return err_set(e, ERR_UNAVAILABLE,
-			       "the newest token is good for %llu s, not for the "
-			       "%llu s asked for", (unsigned long long)left,
-			       (unsigned long long)w->min_left);
+	if (b->n.flights < b->opt.max_flights && TAILQ_EMPTY(&b->queue))
+		return flight_start(fl, e);
+	TAILQ_INSERT_TAIL(&b->queue, fl, queue);
+	b->n.queued++;
 	return 0;
+}
+
+/* Refreshing. */
+
+static void
+arm_refresh(struct broker *b)
+{
+	int64_t next = cache_next_refresh(b->cache);
+
+	if (next == INT64_MAX) {
+		sd_event_source_set_enabled(b->refresh, SD_EVENT_OFF);
+		return;
+	}
+	sd_event_source_set_time(b->refresh, (uint64_t)next * USEC_PER_SEC);
+	sd_event_source_set_enabled(b->refresh, SD_EVENT_ONESHOT);
+}
+
+/* A token has come: keep it, and say when to fetch the next. */
+static void
+keep_token(struct flight *fl, struct token *token)
+{
+	struct broker *b = fl->broker;
+	int64_t now = broker_wall(b);
+	uint64_t n = b->n.refreshes++, random;
+
+	/* One secret number for all, another one for each VM. */
+	random = hash_bytes(&b->hash, &n, sizeof(n));
+	failures_drop(b->failures, fl->bytes, fl->len);
+	cache_put(b->cache, fl->key, fl->owner, token,
+		  MAX(now + 1, refresh_time(&b->opt.refresh, now,
+					    token_exp(token), random)));
+	/* Those who wait now have used it. */
+	if (!TAILQ_EMPTY(&fl->tickets))
+		cache_get(b->cache, fl->key, now);
+}
+
+/* None has come: what is cached stays, and is tried again when the failure has
+   been forgotten. */
+static void
+keep_failure(struct flight *fl, const struct err *failed)
+{
+	struct broker *b = fl->broker;
+	uint64_t now = broker_boot(b);
+	struct err e;
+
+	failures_put(b->failures, fl->bytes, fl->len, failed, now);
+	if (failures_get(b->failures, fl->bytes, fl->len, now, &e) < 0)
+		cache_refresh_at(b->cache, fl->key, broker_wall(b) + 1 +
+				 (int64_t)(e.retry_usec / USEC_PER_SEC));
 }
 
 /* Remember how it went, and tell everybody.  The flight leaves the table first:
@@ -270,19 +134,17 @@ flight_land(struct flight *fl, struct token *token, const struct err *failed)
 	struct ticket *t;
 
 	LIST_REMOVE(fl, chain);
-	if (token) {
-		failures_drop(b->failures, fl->k.bytes, fl->k.len);
-		cache_put(b->cache, &fl->k.key, fl->owner, token, INT64_MAX);
-	} else {
-		failures_put(b->failures, fl->k.bytes, fl->k.len, failed,
-			     now_boot(b));
-	}
+	if (token)
+		keep_token(fl, token);
+	else
+		keep_failure(fl, failed);
+	arm_refresh(b);
 	while ((t = TAILQ_FIRST(&fl->tickets))) {
 		struct err e;
 
 		if (!token)
 			ticket_fail(t, failed);
-		else if (want_check(&t->want, token, now_wall(b), &e) < 0)
+		else if (want_check(&t->want, token, broker_wall(b), &e) < 0)
 			ticket_end(t, NULL, t->source, &e);
 		else
 			ticket_end(t, token, t->source, NULL);
@@ -301,7 +163,7 @@ broker_run_queue(struct broker *b)
 	while (b->n.flights < b->opt.max_flights && (fl = TAILQ_FIRST(&b->queue))) {
 		TAILQ_REMOVE(&b->queue, fl, queue);
 		b->n.queued--;
-		if (TAILQ_EMPTY(&fl->tickets)) {
+		if (TAILQ_EMPTY(&fl->tickets) && !fl->ahead) {
 			LIST_REMOVE(fl, chain);
 			flight_free(fl);
 		} else if (flight_start(fl, &e) < 0) {
@@ -329,28 +191,42 @@ on_fetched(void *userdata, struct token *token, const struct err *failed)
 	broker_run_queue(b);
 }
 
-/* Asking. */
-
-/* Does the cached token do?  Negative: no, and it is too new to be replaced. */
-static int
-cached_check(const struct broker *b, const struct broker_want *w,
-	     const struct token *t, int64_t now, struct err *e)
+/* Fetch anew what somebody has used since it was last fetched. */
+static void
+refresh(struct broker *b, const struct token_key *key, uint64_t owner)
 {
-	int64_t rest = (int64_t)(b->opt.brand_new_usec / USEC_PER_SEC) -
-			MAX(now - token_iat(t), 0);
-	uint64_t left = token_left(t, now);
-	int r;
+	struct flight *fl;
+	struct err e;
+	size_t len;
+	_cleanup_(freep) char *bytes = token_key_bytes(key, &len);
 
-	if (left < w->min_left || (w->no_cache && rest <= 0)) {
-		if (rest <= 0 || w->only_if_cached)
-			return 0;
-		r = want_check(w, t, now, e);
-		e->retry_usec = (uint64_t)rest * USEC_PER_SEC;
-		return r;
-	}
-	return rest > 0 || w->min_left > 0 || w->only_if_cached ||
-		left >= b->opt.wish_usec / USEC_PER_SEC;
+	if (flight_find(b, bytes, len))
+		return;
+	fl = flight_new(b, key, owner);
+	fl->ahead = true;
+	if (flight_launch(fl, &e) < 0)
+		flight_land(fl, NULL, &e);
 }
+
+static int
+on_refresh(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
+{
+	struct broker *b = userdata;
+	int64_t now = broker_wall(b);
+	struct token_key *key;
+	uint64_t owner;
+	unsigned unused;
+
+	while (cache_due(b->cache, now, &key, &owner, &unused)) {
+		if (unused < b->opt.refresh.idle_limit)
+			refresh(b, key, owner);
+		free(key);
+	}
+	arm_refresh(b);
+	return 0;
+}
+
+/* Asking. */
 
 static int
 join(struct broker *b, struct flight *fl, const struct broker_want *want,
@@ -385,18 +261,11 @@ take_off(struct broker *b, const struct token_key *key,
 
 	fl = flight_new(b, key, want->owner);
 	r = join(b, fl, want, BROKER_MISS, done, userdata, ret, e);
-	/* Nobody overtakes those who wait for a place. */
-	if (r >= 0 && (b->n.flights >= b->opt.max_flights ||
-		       !TAILQ_EMPTY(&b->queue))) {
-		TAILQ_INSERT_TAIL(&b->queue, fl, queue);
-		b->n.queued++;
-		return 0;
-	}
 	if (r >= 0) {
-		r = flight_start(fl, e);
+		r = flight_launch(fl, e);
 		if (r >= 0)
 			return 0;
-		failures_put(b->failures, fl->k.bytes, fl->k.len, e, now_boot(b));
+		failures_put(b->failures, fl->bytes, fl->len, e, broker_boot(b));
 		*ret = ticket_free(*ret);
 	}
 	LIST_REMOVE(fl, chain);
@@ -410,14 +279,14 @@ broker_get(struct broker *b, const struct token_key *key,
 	   struct token **ret_token, struct ticket **ret, struct err *e)
 {
 	_cleanup_(freep) char *bytes = NULL;
-	int64_t now = now_wall(b);
+	int64_t now = broker_wall(b);
 	struct flight *fl;
 	struct token *t;
 	size_t len;
 	int r;
 
 	t = cache_get(b->cache, key, now);
-	r = t ? cached_check(b, want, t, now, e) : 0;
+	r = t ? want_check_cached(want, &b->opt.want, t, now, e) : 0;
 	if (r > 0)
 		*ret_token = t;
 	if (r != 0)
@@ -428,10 +297,14 @@ broker_get(struct broker *b, const struct token_key *key,
 
 	bytes = token_key_bytes(key, &len);
 	fl = flight_find(b, bytes, len);
+	if (fl && t && want->min_left == 0 && !want->no_cache) {
+		*ret_token = t;		/* what is better is under way */
+		return 1;
+	}
 	if (fl)
 		r = join(b, fl, want, BROKER_SHARED, done, userdata, ret, e);
 	else
-		r = failures_get(b->failures, bytes, len, now_boot(b), e);
+		r = failures_get(b->failures, bytes, len, broker_boot(b), e);
 	if (!fl && r == 0)
 		r = take_off(b, key, want, done, userdata, ret, e);
 	if (r < 0 && t && want->min_left == 0) {
@@ -460,6 +333,10 @@ broker_new(sd_event *event, const struct flow_context *ctx,
 	b->failures = failures_new(&o->failures);
 	b->hash = hash_key_random();
 	TAILQ_INIT(&b->queue);
+	/* Wall clock: that is what tokens expire by, and it may step. */
+	if (sd_event_add_time(event, &b->refresh, CLOCK_REALTIME, 0, 0, on_refresh,
+			      b) >= 0)
+		sd_event_source_set_enabled(b->refresh, SD_EVENT_OFF);
 	return b;
 }
 
@@ -471,11 +348,12 @@ broker_free(struct broker *b)
 	if (!b)
 		return NULL;
 
-	for (size_t i = 0; i < BUCKETS; i++)
+	for (size_t i = 0; i < BROKER_BUCKETS; i++)
 		while ((fl = LIST_FIRST(&b->flights[i]))) {
 			LIST_REMOVE(fl, chain);
 			flight_free(fl);
 		}
+	sd_event_source_unref(b->refresh);
 	cache_free(b->cache);
 	failures_free(b->failures);
 	sd_event_unref(b->event);

@@ -17,6 +17,8 @@
 #include "token/cache.h"
 #include "token/failures.h"
 #include "token/flow.h"
+#include "token/refresh.h"
+#include "token/want.h"
 
 struct broker;
 struct ticket;		/* one caller's place in the queue */
@@ -26,19 +28,9 @@ struct broker_options {
 	unsigned max_flights;	/* at once; more wait for their turn */
 	unsigned max_waiters;	/* over all keys */
 	struct failures_options failures;
+	struct refresh_options refresh;
 	uint64_t linger_usec;	/* a flight may take this long, whoever waits */
-	uint64_t wish_usec;	/* how long a token should still be good for */
-	uint64_t brand_new_usec; /* a token younger than this is not fetched anew */
-};
-
-/* What the caller wants, beyond the key.  Without min_left a token good for
-   wish_usec more is a wish: less is served if nothing better can be had. */
-struct broker_want {
-	uint64_t owner;		/* whom entries and flights count for */
-	uint64_t deadline;	/* CLOCK_BOOTTIME usec: answered by then */
-	uint64_t min_left;	/* seconds it must be good for; 0: see above */
-	bool no_cache;		/* a new one, unless the cached one is brand-new */
-	bool only_if_cached;	/* never ask upstream */
+	struct want_options want;
 };
 
 enum broker_source { BROKER_HIT, BROKER_MISS, BROKER_SHARED };
@@ -72,5 +64,6 @@ void broker_flush(struct broker *b);
 struct broker_counts {
 	unsigned flights, queued, waiters;
 	size_t cached, failures;
+	uint64_t refreshes;	/* tokens fetched so far */
 };
 void broker_count(const struct broker *b, struct broker_counts *ret);

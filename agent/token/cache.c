@@ -174,6 +174,8 @@ struct entry {
 	struct token *token;
 	void *key;
 	size_t key_len;
+	bool used;		/* since it was last taken for a refresh */
+	unsigned unused;	/* how often in a row it was not */
 };
 
 struct cache {
@@ -276,6 +278,7 @@ entry_use(struct cache *c, struct entry *en)
 {
 	struct owner *o = en->owner;
 
+	en->used = true;
 	o->used = ++c->uses;
 	TAILQ_REMOVE(&o->entries, en, siblings);
 	TAILQ_INSERT_TAIL(&o->entries, en, siblings);
@@ -292,6 +295,7 @@ entry_new(struct cache *c, void *key, size_t key_len, uint64_t hash,
 	en->key = key;
 	en->key_len = key_len;
 	en->owner = o;
+	en->used = true;	/* somebody waits for it */
 	en->rank.first = INT64_MAX;
 	table_add(&c->entries, &en->link, hash);
 	heap_add(&c->by_refresh, &en->rank);
@@ -417,6 +421,41 @@ int64_t
 cache_next_refresh(const struct cache *c)
 {
 	return c->by_refresh.len > 0 ? c->by_refresh.ranks[0]->first : INT64_MAX;
+}
+
+static void
+entry_refresh_at(struct cache *c, struct entry *en, int64_t when)
+{
+	en->rank.first = when;
+	heap_fix(&c->by_refresh, &en->rank);
+}
+
+bool
+cache_due(struct cache *c, int64_t now, struct token_key **ret_key,
+	  uint64_t *ret_owner, unsigned *ret_unused)
+{
+	struct entry *en;
+
+	if (cache_next_refresh(c) > now || c->by_refresh.len == 0)
+		return false;
+
+	en = container_of(c->by_refresh.ranks[0], struct entry, rank);
+	en->unused = en->used ? 0 : en->unused + 1;
+	en->used = false;
+	entry_refresh_at(c, en, INT64_MAX);
+	*ret_key = token_key_read(en->key);
+	*ret_owner = en->owner->id;
+	*ret_unused = en->unused;
+	return true;
+}
+
+void
+cache_refresh_at(struct cache *c, const struct token_key *key, int64_t when)
+{
+	struct entry *en = entry_find_key(c, key);
+
+	if (en)
+		entry_refresh_at(c, en, when);
 }
 
 size_t

@@ -42,5 +42,15 @@ void cache_flush(struct cache *c);
 /* When the next entry wants refreshing; INT64_MAX if none does. */
 int64_t cache_next_refresh(const struct cache *c);
 
+/* Take the first entry that wants refreshing at now: a copy of its key in
+   *ret_key, which is the caller's to free(), its owner, and how many times in a
+   row it has been taken without a use in between.  It wants none any more until
+   cache_put() or cache_refresh_at().  false where there is none. */
+bool cache_due(struct cache *c, int64_t now, struct token_key **ret_key,
+	       uint64_t *ret_owner, unsigned *ret_unused);
+
+/* Refresh it then; nothing if it is not there. */
+void cache_refresh_at(struct cache *c, const struct token_key *key, int64_t when);
+
 size_t cache_len(const struct cache *c);
 size_t cache_owner_len(const struct cache *c, uint64_t owner);

@@ -41,6 +41,39 @@ token_key_bytes(const struct token_key *key, size_t *ret_len)
 	return ret;
 }
 
+struct token_key *
+token_key_read(const void *bytes)
+{
+	const unsigned char *in = bytes;
+	const char *members[3];
+	size_t len[3], total = 0;
+	struct token_key *ret;
+	uint64_t le;
+	char *out;
+
+	in++;
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		memcpy(&le, in, sizeof(le));
+		len[i] = le64toh(le);
+		members[i] = (const char *)in + sizeof(le);
+		in += sizeof(le) + len[i];
+		total += len[i] + 1;
+	}
+
+	ret = xcalloc(1, sizeof(*ret) + total);
+	out = (char *)(ret + 1);
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++) {
+		memcpy(out, members[i], len[i]);
+		members[i] = out;
+		out += len[i] + 1;
+	}
+	ret->kind = (enum token_kind)*(const unsigned char *)bytes;
+	ret->account = members[0];
+	ret->variant = members[1];
+	ret->audience = members[2];
+	return ret;
+}
+
 struct token *
 token_new(enum token_kind kind, const char *text, int64_t iat, int64_t exp,
 	  const char *email, const char *flow)

@@ -24,6 +24,9 @@ struct token_key {
    length.  Newly allocated. */
 void *token_key_bytes(const struct token_key *key, size_t *ret_len);
 
+/* The same backwards, strings and all in one piece: free() frees it. */
+struct token_key *token_key_read(const void *bytes);
+
 /* A token, immutable and counted.  Its text grants access: it is no string that
    could be printed by mistake, is reached by token_reveal() only, and is wiped
    with the last reference. */

@@ -165,8 +165,10 @@ setup_lost(void **state)
 			      .unavailable_max_usec = 60 * MS,
 			      .max = 100 },
 		.linger_usec = 100 * USEC_PER_SEC,
-		.wish_usec = WISH * USEC_PER_SEC,
-		.brand_new_usec = BRAND_NEW * USEC_PER_SEC,
+		.want = {
+			.wish_usec = WISH * USEC_PER_SEC,
+			.brand_new_usec = BRAND_NEW * USEC_PER_SEC,
+		},
 	};
 	*state = w;
 	return 0;
@@ -1002,16 +1004,19 @@ a_wish_takes_less_where_nothing_better_can_be_had(void **state)
 {
 	struct world *w = *state;
 	struct caller fails_ = { 0 }, late = { 0 }, remembered = { 0 };
-	struct caller refused = { 0 };
+	struct caller refused = { 0 }, meanwhile = { 0 };
 
 	begin(w);
 	cached(w, "a", 3000, WISH - 10);
 	late.want.deadline = fake_now() + 5 * MS;
-	ask(w, &fails_, "a");
 	ask(w, &late, "a");
+	ask(w, &meanwhile, "a");
+	assert_true(meanwhile.hit);
 	RUN_UNTIL(w->event, late.called);
 	assert_true(late.got);
 	assert_int_equal(late.source, BROKER_HIT);
+	fails_.want.no_cache = true;
+	ask(w, &fails_, "a");
 	fails("a", ERR_GOOGLE);
 	assert_true(fails_.got);
 	assert_int_equal(fails_.source, BROKER_HIT);
@@ -1022,6 +1027,40 @@ a_wish_takes_less_where_nothing_better_can_be_had(void **state)
 	w->refuses = true;
 	ask(w, &refused, "b");
 	assert_true(refused.hit);
+}
+
+static void
+a_used_token_is_fetched_anew_ahead_of_its_expiry(void **state)
+{
+	struct world *w = *state;
+	struct caller after = { 0 };
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.want.wish_usec = 0;
+	begin(w);
+	cached(w, "a", 3000, 2);
+	RUN_UNTIL(w->event, begun == 1);
+	assert_int_equal(w->asked, 0);	/* it costs its owner nothing */
+	succeeds("a", VEC_EMAIL, 0, 3000);
+	after.want.min_left = 2000;
+	ask(w, &after, "a");
+	assert_true(after.hit);
+}
+
+static void
+a_failing_refresh_leaves_the_token_where_it_is(void **state)
+{
+	struct world *w = *state;
+	struct caller after = { 0 };
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.want.wish_usec = 0;
+	begin(w);
+	cached(w, "a", 3000, 4);
+	RUN_UNTIL(w->event, begun == 1);
+	fails("a", ERR_GOOGLE);
+	ask(w, &after, "a");
+	assert_true(after.hit);
 }
 
 static void
@@ -1194,6 +1233,8 @@ main(void)
 		TEST(only_if_cached_never_asks_upstream),
 		TEST(a_wish_is_worth_a_flight),
 		TEST(a_wish_takes_less_where_nothing_better_can_be_had),
+		TEST(a_used_token_is_fetched_anew_ahead_of_its_expiry),
+		TEST(a_failing_refresh_leaves_the_token_where_it_is),
 		TEST(a_wish_takes_less_where_too_many_wait),
 		TEST(a_token_of_another_account_is_nobodys),
 		TEST_LOST(without_an_account_a_token_is_nobodys),

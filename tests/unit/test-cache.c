@@ -456,6 +456,51 @@ a_hundred_thousand_entries_are_no_burden(void **state _unused_)
 	cache_free(c);
 }
 
+static void
+what_is_due_is_taken_once_with_its_key_and_owner(void **state)
+{
+	_cleanup_(cache_freep) struct cache *c = NULL;
+	struct token_key *k = NULL;
+	unsigned unused = 9;
+	uint64_t owner = 0;
+
+	(void)state;
+	c = cache_new(&(struct cache_options){ 10, 10 });
+	put_key(c, key(1), 5, NOW + 3600, NOW + 100);
+	assert_false(cache_due(c, NOW + 99, &k, &owner, &unused));
+	assert_true(cache_due(c, NOW + 100, &k, &owner, &unused));
+	assert_string_equal(k->audience, key(1)->audience);
+	assert_string_equal(k->account, "default");
+	assert_string_equal(k->variant, "");
+	assert_true(owner == 5);
+	assert_int_equal(unused, 0);
+	assert_false(cache_due(c, NOW + 4000, &k, &owner, &unused));
+	cache_refresh_at(c, k, NOW + 200);
+	assert_true(cache_next_refresh(c) == NOW + 200);
+	free(k);
+}
+
+static void
+unused_refreshes_are_counted_and_a_use_begins_anew(void **state)
+{
+	static const unsigned expected[] = { 0, 1, 2, 0, 1 };
+	_cleanup_(cache_freep) struct cache *c = NULL;
+	struct token_key *k;
+	unsigned unused;
+	uint64_t owner;
+
+	(void)state;
+	c = cache_new(&(struct cache_options){ 10, 10 });
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		put_key(c, key(1), 5, NOW + 3600, NOW + 100);
+		if (i == 3)
+			assert_non_null(cache_get(c, key(1), NOW));
+		assert_true(cache_due(c, NOW + 100, &k, &owner, &unused));
+		assert_int_equal(unused, expected[i]);
+		free(k);
+	}
+}
+
 int
 main(void)
 {
@@ -473,6 +518,9 @@ main(void)
 		cmocka_unit_test(one_greedy_peer_leaves_others_entries_alone),
 		cmocka_unit_test(the_next_refresh_is_the_earliest_there_is),
 		cmocka_unit_test(a_flush_leaves_nothing_and_the_cache_goes_on),
+		cmocka_unit_test(what_is_due_is_taken_once_with_its_key_and_owner),
+		cmocka_unit_test(
+			unused_refreshes_are_counted_and_a_use_begins_anew),
 		cmocka_unit_test(it_does_what_a_simple_cache_does),
 		cmocka_unit_test(memory_does_not_grow_with_what_was_evicted),
 		cmocka_unit_test(a_hundred_thousand_entries_are_no_burden),

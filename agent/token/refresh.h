@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* When to fetch a token anew, ahead of its expiry.  Pure.
+
+   All VMs of a fleet may have got theirs in the same second; so the time is
+   drawn at random from a window, and the window ends early enough for a few
+   failures before anybody notices. */
+
+#include "base/base.h"
+
+struct refresh_options {
+	uint64_t ahead_usec;	/* at the latest this long before expiry */
+	uint64_t jitter_usec;	/* and up to this much earlier */
+	unsigned idle_limit;	/* stop after so many that nobody used */
+};
+
+/* Unix seconds, for a token good from now to exp; random is any 64 random bits.
+   At least half of its life passes before the window ends, a quarter before it
+   begins. */
+int64_t refresh_time(const struct refresh_options *o, int64_t now, int64_t exp,
+		     uint64_t random);
