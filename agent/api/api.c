@@ -284,6 +284,10 @@ api_request(void *userdata, struct http_exchange *x)
 static void
 api_refuse(_unused_ void *userdata, struct http_exchange *x, const struct err *e)
 {
+	struct client *c = request_client(x);
+
+	if (c)
+		c->json = false;	/* that was the request before */
 	reply_error(x, e);
 }
 

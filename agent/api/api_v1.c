@@ -181,6 +181,11 @@ ask_account(struct waiting *w)
 	struct err e;
 	int r;
 
+	/* There is one account only: whom no rule gives it need not wait. */
+	if (check_policy(w->api, w->x, w->q.audience, false, &e) < 0) {
+		reply_error(w->x, &e);
+		return waiting_free(w);
+	}
 	r = account_when_found(w->api->ctx.account, &w->want.deadline, on_account,
 			       w, &w->account_wait, &e);
 	if (r == 0)

@@ -130,7 +130,7 @@ on_wait_deadline(sd_event_source *s, _unused_ uint64_t usec, void *userdata)
 
 static int
 wait_new(struct account *a, struct wait_list *list, const uint64_t *deadline,
-	 struct account_wait **ret, struct err *e)
+	 void *userdata, struct account_wait **ret, struct err *e)
 {
 	struct account_wait *w = xcalloc(1, sizeof(*w));
 	int r;
@@ -144,6 +144,7 @@ wait_new(struct account *a, struct wait_list *list, const uint64_t *deadline,
 	w->account = a;
 	w->list = list;
 	w->deadline = deadline;
+	w->userdata = userdata;
 	w->round = a->round;
 	w->slot = ret;
 	TAILQ_INSERT_TAIL(list, w, entry);
@@ -186,12 +187,10 @@ ask_failed(struct account *a, const struct err *e)
 	a->last_error = *e;
 	a->last_error.kind = ERR_UNAVAILABLE;	/* nobody knows yet, that is all */
 	a->failed = true;
-	if (a->state == ACCOUNT_NONE) {
-		ask_later(a, a->opt.none_usec);
-	} else if (a->state == ACCOUNT_SOUGHT) {
-		ask_later(a, a->delay);
-		a->delay = MIN(2 * a->delay, a->opt.discover_max_usec);
-	}
+	if (a->state != ACCOUNT_FOUND)
+		ask_later(a, a->state == ACCOUNT_NONE ? a->opt.none_usec
+			     : a->delay);
+	a->delay = MIN(2 * a->delay, a->opt.discover_max_usec);
 }
 
 static int
@@ -214,22 +213,30 @@ account_set_state(struct account *a, enum account_state state)
 		a->ops.changed(a->userdata, a);
 }
 
+/* What is there and what is under way is another account's. */
+static void
+account_forget_access(struct account *a, const struct err *e)
+{
+	a->access = token_unref(a->access);
+	a->access_call = http_call_free(a->access_call);
+	wait_list_tell(a, &a->token_waits, NULL, e);
+}
+
 static void
 account_found(struct account *a, struct metadata_account *info)
 {
-	bool changed = a->state != ACCOUNT_FOUND ||
-			strcmp(a->info.email, info->email) != 0;
+	bool changed = !account_email(a) || strcmp(account_email(a), info->email);
+	struct err e;
 
-	if (changed && a->access) {
-		a->access = token_unref(a->access);
-		a->access_stale = 0;
-	}
 	metadata_account_clear(&a->info);
 	a->info = *info;
 	a->failed = false;
 	sd_event_source_set_enabled(a->timer, SD_EVENT_OFF);
-	if (changed)
+	if (changed) {
+		err_set(&e, ERR_UNAVAILABLE, "the service account has changed");
+		account_forget_access(a, &e);
 		account_set_state(a, ACCOUNT_FOUND);
+	}
 	wait_list_tell(a, &a->waits, NULL, NULL);
 }
 
@@ -238,13 +245,13 @@ account_none(struct account *a)
 {
 	struct err e;
 
+	no_account(&e);
 	metadata_account_clear(&a->info);
-	a->access = token_unref(a->access);
+	account_forget_access(a, &e);
 	a->failed = false;
 	ask_later(a, a->opt.none_usec);
 	if (a->state != ACCOUNT_NONE)
 		account_set_state(a, ACCOUNT_NONE);
-	no_account(&e);
 	wait_list_tell(a, &a->waits, NULL, &e);
 }
 
@@ -300,12 +307,10 @@ account_when_found(struct account *a, const uint64_t *deadline,
 	if (a->state == ACCOUNT_NONE)
 		return no_account(e);
 
-	r = wait_new(a, &a->waits, deadline, ret, e);
-	if (r < 0)
-		return r;
-	(*ret)->found = done;
-	(*ret)->userdata = userdata;
-	return 0;
+	r = wait_new(a, &a->waits, deadline, userdata, ret, e);
+	if (r >= 0)
+		(*ret)->found = done;
+	return r;
 }
 
 /* Its access token. */
@@ -343,21 +348,18 @@ on_access(void *userdata, const struct http_response *re,
 {
 	struct account *a = userdata;
 	_cleanup_(secret_freep) char *text = NULL;
+	int r = -EHOSTUNREACH;
 	uint64_t life;
 	struct err e;
-	int r = -EHOSTUNREACH;
 
 	if (failed)
 		e = *failed;
 	else
 		r = metadata_token_response(re, &text, &life, &e);
-	if (r >= 0 && a->state != ACCOUNT_FOUND)
-		r = no_account(&e);	/* it went while we asked */
-	if (r < 0)
-		return wait_list_tell(a, &a->token_waits, NULL, &e);
-
-	access_keep(a, text, life);
-	wait_list_tell(a, &a->token_waits, a->access, NULL);
+	if (r >= 0)
+		access_keep(a, text, life);
+	wait_list_tell(a, &a->token_waits, r >= 0 ? a->access : NULL,
+		       r >= 0 ? NULL : &e);
 }
 
 int
@@ -380,12 +382,10 @@ account_access_token(struct account *a, const uint64_t *deadline,
 		if (r < 0)
 			return r;
 	}
-	r = wait_new(a, &a->token_waits, deadline, ret, e);
-	if (r < 0)
-		return r;
-	(*ret)->token = done;
-	(*ret)->userdata = userdata;
-	return 0;
+	r = wait_new(a, &a->token_waits, deadline, userdata, ret, e);
+	if (r >= 0)
+		(*ret)->token = done;
+	return r;
 }
 
 void
@@ -466,8 +466,8 @@ int
 account_sought_error(const struct account *a, struct err *e)
 {
 	if (!a->failed)
-		return err_set(e, ERR_UNAVAILABLE,
-			       "no answer from the metadata server yet");
+		return err_set(e, ERR_UNAVAILABLE, "no answer from the metadata "
+			       "server yet");
 	*e = a->last_error;
 	return err_kind_errno(e->kind);
 }

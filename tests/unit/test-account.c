@@ -459,6 +459,28 @@ another_account_is_a_change(void **state)
 }
 
 static void
+a_token_under_way_for_another_account_is_nobodys(void **state)
+{
+	struct world *w = *state;
+	struct waiter x = { 0 }, y = { 0 };
+
+	begin_found(w);
+	assert_int_equal(wait_token(w, &x), 0);
+	RUN_UNTIL(w->event, fake_count_of(w->mds, TOKEN) == 1);
+	fake_run_to(w->event, fake_now() + 31 * MS);
+	fake_say(w->mds, WHO, 200, OTHER_BODY);
+	account_rediscover(w->a);
+	RUN_UNTIL(w->event, x.called);
+	assert_null(x.token);
+	assert_int_equal(x.e.kind, ERR_UNAVAILABLE);
+	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
+	assert_int_equal(wait_token(w, &y), 0);
+	RUN_UNTIL(w->event, y.called);
+	assert_string_equal(token_email(y.token), OTHER_EMAIL);
+	token_unref(y.token);
+}
+
+static void
 a_look_in_vain_leaves_what_was_found(void **state)
 {
 	struct world *w = *state;
@@ -818,17 +840,15 @@ who_waits_no_longer_does_not_end_the_fetch(void **state)
 }
 
 static void
-a_token_that_comes_after_the_account_went_is_nobodys(void **state)
+who_waits_for_a_token_is_told_when_the_account_goes(void **state)
 {
 	struct world *w = *state;
 	struct waiter x = { 0 };
 
 	look_anew(w, 404, VEC_A12_BODY);
 	assert_int_equal(wait_token(w, &x), 0);
-	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_NONE &&
-		  fake_count_of(w->mds, TOKEN) == 1);
-	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
 	RUN_UNTIL(w->event, x.called);
+	assert_int_equal(account_state(w->a), ACCOUNT_NONE);
 	assert_null(x.token);
 	assert_int_equal(x.e.kind, ERR_NOT_FOUND);
 }
@@ -870,6 +890,7 @@ main(void)
 		TEST(what_is_not_found_yet_is_not_looked_for_faster),
 		TEST(the_same_account_found_anew_changes_nothing),
 		TEST(another_account_is_a_change),
+		TEST(a_token_under_way_for_another_account_is_nobodys),
 		TEST(a_look_in_vain_leaves_what_was_found),
 		TEST(an_account_may_go),
 		TEST(everybody_who_waits_is_told_once_and_in_order),
@@ -888,7 +909,7 @@ main(void)
 		TEST(a_failure_is_told_to_all_and_not_remembered),
 		TEST(who_asks_again_when_told_waits_for_the_next_answer),
 		TEST(who_waits_no_longer_does_not_end_the_fetch),
-		TEST(a_token_that_comes_after_the_account_went_is_nobodys),
+		TEST(who_waits_for_a_token_is_told_when_the_account_goes),
 		TEST(it_may_be_freed_with_questions_under_way),
 	};
 
