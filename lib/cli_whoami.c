@@ -10,6 +10,8 @@
 #include "cli_json.h"
 
 #define TIMEOUT_MS 5000
+#define RULE_NAME_MAX 64	/* bytes, the agent's limit */
+#define USER_PART_MAX 20	/* of them; the rest tells the rules apart */
 
 enum { OPT_RULE = CLI_OPT_OWN, OPT_ACCOUNT };
 
@@ -104,17 +106,20 @@ print_pattern(const char *s)
 	}
 }
 
-/* alice-calls-billing-example-com: for people, and unlike the other rules. */
+/* alice-calls-billing-example-com: for people, and unlike the other rules.  The
+   agent takes names of at most 64 bytes. */
 static void
 print_rule_name(const char *user, const char *audience)
 {
+	static const char calls[] = "-calls-";
+	size_t left = RULE_NAME_MAX - strlen(calls);
 	const char *s = strstr(audience, "://");
-	size_t n = 0;
 
-	for (; *user; user++)
-		putchar(isalnum((unsigned char)*user) ? *user : '-');
-	printf("-calls-");
-	for (s = s ? s + 3 : audience; *s && !strchr("/?#", *s) && n < 60; s++, n++)
+	for (size_t n = 0; user[n] && n < USER_PART_MAX; n++, left--)
+		putchar(isalnum((unsigned char)user[n]) ? user[n] : '-');
+	printf("%s", calls);
+	for (s = s ? s + 3 : audience; *s && !strchr("/?#", *s) && left > 0;
+	     s++, left--)
 		putchar(isalnum((unsigned char)*s) ? *s : '-');
 }
 
@@ -130,8 +135,8 @@ print_comments(const struct json *me, int64_t uid, bool named)
 		       member_string(me, "rule", text, sizeof(text)) ? "rule " : "",
 		       member_string(me, "rule", text, sizeof(text)) ? text
 			: "a rule");
-	printf("# For /etc/gce-oidc-agent/agent.conf.d/, then:"
-	       " gce-oidc-agent reload\n");
+	printf("# For /etc/gce-oidc-agent/agent.conf.d/; then restart the"
+	       " agent\n");
 	if (!named)
 		printf("# user (%" PRId64 ") has no name in /etc/passwd\n", uid);
 	if (member_string(me, "unit", text, sizeof(text)))

@@ -523,13 +523,18 @@ def test_whoami_without_json(cli, fake):
 RULES_NONE = "[rule nobody]\nuser = root\naudience = https://only.example/\n"
 
 
-def test_printed_rule_admits_me_at_the_real_agent(cli, start_agent):
-    audience = "https://billing.example.com/*"
+@pytest.mark.parametrize("audience", [
+    "https://billing.example.com/*",
+    "123456789012-abcdefghijklmnopqrstuvwxyz012345.apps.googleusercontent.com",
+    f"https://{'a' * 63}.{'b' * 63}.example.com/",
+])
+def test_printed_rule_admits_me_at_the_real_agent(cli, start_agent, audience):
     agent = start_agent(rules=RULES_NONE)
     result = cli("token", audience, socket=agent.socket)
     assert result.returncode == 3
     assert "gce-oidc whoami --rule" in result.stderr
     rule = cli("whoami", "--rule", audience, socket=agent.socket).stdout
+    assert "reload" not in rule     # there is none in this version
     other = start_agent(rules=rule)
     assert cli("token", audience, socket=other.socket).returncode == 0
     assert cli("token", audience + "x", socket=other.socket).returncode == 3
