@@ -157,21 +157,43 @@ any_file_ends_the_built_in_default(void **state _unused_)
 	config_free(c);
 }
 
+/* A file of the source tree. */
 static void
-the_vendor_file_is_the_built_in_text(void **state _unused_)
+read_source(const char *name, char *text, size_t size)
 {
 	const char *srcdir = getenv("srcdir");
-	_cleanup_(freep) char *path = xasprintf("%s/units/50-default.conf",
-						srcdir ? srcdir : ".");
-	char text[4096];
+	_cleanup_(freep) char *path = xasprintf("%s/%s", srcdir ? srcdir : ".",
+						name);
 	FILE *f = fopen(path, "r");
 	size_t n;
 
 	assert_non_null(f);
-	n = fread(text, 1, sizeof(text) - 1, f);
+	n = fread(text, 1, size - 1, f);
 	text[n] = '\0';
 	assert_int_equal(fclose(f), 0);
+}
+
+static void
+the_vendor_file_is_the_built_in_text(void **state _unused_)
+{
+	char text[4096];
+
+	read_source("units/50-default.conf", text, sizeof(text));
 	assert_string_equal(text, config_default_text);
+}
+
+static void
+the_example_goes_with_the_vendor_file(void **state _unused_)
+{
+	char text[8192];
+	struct config *c;
+
+	put_text(VENDOR "/50-default.conf", config_default_text);
+	read_source("doc/agent.conf.example", text, sizeof(text));
+	put_text(ETC "/agent.conf", text);
+	c = load(&paths);
+	assert_true(admits(c, 0, "https://x"));
+	config_free(c);
 }
 
 static void
@@ -889,6 +911,7 @@ main(void)
 		T(without_files_root_is_served_and_nobody_else),
 		T(any_file_ends_the_built_in_default),
 		T(the_vendor_file_is_the_built_in_text),
+		T(the_example_goes_with_the_vendor_file),
 		T(the_defaults),
 		T(every_option_has_a_place_of_its_own),
 		T(all_of_the_grammar),
