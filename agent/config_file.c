@@ -195,6 +195,15 @@ check_owner(const struct reader *rd, const struct stat *st, const char *path,
 	return 0;
 }
 
+/* Nothing there at all: a link that leads nowhere was meant to lead to rules. */
+static bool
+is_absent(int dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 /* *ret is -1 where there is no such directory. */
 static int
 open_dir(const struct reader *rd, const char *path, int *ret, struct err *e)
@@ -204,7 +213,7 @@ open_dir(const struct reader *rd, const char *path, int *ret, struct err *e)
 	int r;
 
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT) {
+	if (fd < 0 && errno == ENOENT && is_absent(AT_FDCWD, path)) {
 		*ret = -1;
 		return 0;
 	}
@@ -271,7 +280,7 @@ read_file(struct reader *rd, int dir, const char *dir_path, const char *name,
 	_cleanup_(closep) int fd = -1;
 
 	fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0 && errno == ENOENT && !must)
+	if (fd < 0 && errno == ENOENT && !must && is_absent(dir, name))
 		return 0;
 	if (fd < 0)
 		return err_sys(e, errno, "%s", path);

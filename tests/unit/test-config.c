@@ -702,6 +702,24 @@ what_is_no_file(void **state _unused_)
 		   "regular file");
 }
 
+/* Rules were meant to be there: to go on without them could admit somebody whom
+   one of them denies. */
+static void
+a_link_to_nothing_is_not_nothing(void **state _unused_)
+{
+	_cleanup_(freep) char *file = path_of(ETC "/agent.conf");
+	_cleanup_(freep) char *dir = path_of(ETC "/agent.conf.d");
+
+	assert_return_code(symlink("/nowhere", file), errno);
+	load_fails(&paths, true, "@" ETC "/agent.conf: No such file or directory");
+	assert_return_code(unlink(file), errno);
+
+	assert_return_code(rmdir(dir), errno);
+	assert_return_code(symlink("/nowhere", dir), errno);
+	load_fails(&paths, true, "@" ETC "/agent.conf.d: No such file or "
+		   "directory");
+}
+
 /* --- whose files ------------------------------------------------------------ */
 
 static void
@@ -927,6 +945,7 @@ main(void)
 		T(what_is_too_large),
 		T(too_many_files),
 		T(what_is_no_file),
+		T(a_link_to_nothing_is_not_nothing),
 		T(files_that_others_can_write),
 		T(a_link_is_judged_by_what_it_leads_to),
 		T(files_that_belong_to_others),
