@@ -109,8 +109,7 @@ static void
 mend_scopes(struct err *e)
 {
 	err_hint(e, "stop the VM; gcloud compute instances set-service-account "
-		 "INSTANCE --scopes=cloud-platform; start it again "
-		 "(flow metadata needs no scope)");
+		 "INSTANCE --scopes=cloud-platform; start it again");
 }
 
 /* consumer: "projects/N", or NULL. */
