@@ -207,13 +207,13 @@ field_of(const char *p, size_t len)
 	return FIELDS_KNOWN;
 }
 
+/* May it be there twice?  Cache-Control and Prefer are lists, too, but what stands
+   in the second one is a demand: rather refused than overlooked. */
 static bool
-field_is_list(int field)
+field_may_repeat(int field)
 {
 	switch (field) {
 	case HTTP_FIELD_ACCEPT:
-	case HTTP_FIELD_CACHE_CONTROL:
-	case HTTP_FIELD_PREFER:
 	case HTTP_FIELD_CONNECTION:
 	case HTTP_FIELD_FORWARDED:
 	case HTTP_FIELD_BROWSER:
@@ -253,7 +253,7 @@ parse_field(const char *p, size_t len, struct http_head *ret, struct err *e)
 		ret->keep_alive = false;
 	if (!ret->field[field].p)
 		ret->field[field] = value;
-	else if (!field_is_list(field))
+	else if (!field_may_repeat(field))
 		return refuse(e, 400, "header %.*s is there twice", (int)n, p);
 	return 0;
 }

@@ -30,8 +30,7 @@ enum http_method {
 };
 
 /* The fields anybody asks for.  A repeated one of these is a bad request, but
-   for those that are lists by their definition (Accept, Cache-Control, Prefer,
-   Connection and the forbidden ones), of which the first is kept. */
+   for Accept, Connection and the forbidden ones, of which the first is kept. */
 enum http_field {
 	HTTP_FIELD_HOST,
 	HTTP_FIELD_METADATA_FLAVOR,

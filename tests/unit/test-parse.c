@@ -77,7 +77,7 @@ good_requests_are_taken(void **state _unused_)
 		GET "X: a\tb \xc3\xa4\xff\r\n\r\n",
 		GET "X:\r\nY:\t \r\nZ:z \t\r\n\r\n",
 		GET "Content-Length: 0\r\n\r\n",
-		GET "Accept: a\r\nAccept: b\r\nPrefer: c\r\nPrefer: d\r\n"
+		GET "Accept: a\r\nAccept: b\r\n"
 			"Origin: e\r\nVia: f\r\nConnection: g\r\n"
 			"Connection: h\r\n\r\n",
 		GET "X-Same: a\r\nX-Same: b\r\n\r\n",
@@ -137,6 +137,8 @@ static const struct {
 	{ 400, GET "Host: x\r\n" },
 	{ 400, GET "HOST:\r\n" },
 	{ 400, "GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n" },
+	{ 400, GET "Cache-Control: no-cache\r\nCache-Control: min-fresh=9\r\n" },
+	{ 400, GET "Prefer: wait=1\r\nprefer: wait=2\r\n" },
 	{ 400, GET "X: a\r\n b\r\n" },
 	{ 400, GET "X: a\r\n\tb\r\n" },
 	{ 400, GET "X : a\r\n" },
