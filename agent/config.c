@@ -204,6 +204,7 @@ static int
 check_ca_file(struct loader *l, struct err *e)
 {
 	const char *path = l->c->ca_file;
+	char show[TEXT_SHOW_SIZE];
 	int fd, r = 0;
 
 	if (!path)
@@ -215,7 +216,8 @@ check_ca_file(struct loader *l, struct err *e)
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (fd < 0)
 		r = option_error(l, "upstream", "ca-file",
-				 err_sys(e, errno, "%s", path), e);
+				 err_sys(e, errno, "%s",
+					 text_show_str(show, path)), e);
 	else
 		close(fd);
 	return r;

@@ -93,16 +93,18 @@ static const struct reason {
 	{ "RESOURCE_QUOTA_EXCEEDED", MEND_LATER, "a quota is used up" },
 };
 
-/* The names that gcloud commands need; nothing that a shell would take for more
-   than a name. */
+/* The names that gcloud commands need: a project's id ("example.com:web-1") or
+   number; nothing that a shell would take for more than a name, and nothing that
+   might be a piece of a token which the answer quotes. */
 static bool
 is_name(const char *s)
 {
+	char shown[TEXT_SHOW_SIZE];
 	size_t len = strlen(s);
 
 	return len > 0 && len <= 100 &&
-	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-		      "0123456789-.:") == len;
+	       strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-.:") == len &&
+	       strcmp(text_show_str(shown, s), s) == 0;
 }
 
 static void

@@ -113,14 +113,16 @@ complaint_read(const struct http_response *re, struct complaint *ret)
 static enum cause
 find_cause(const struct http_response *re, const struct complaint *c)
 {
-	if (re->status >= 500 || re->status == 408 || re->status == 429)
+	/* A redirection, which is not followed, is not the endpoint's own, either. */
+	if (re->status < 400 || re->status >= 500 || re->status == 408 ||
+	    re->status == 429)
 		return CAUSE_PASSING;
 	for (size_t i = 0; i < ARRAY_SIZE(causes); i++)
 		if ((!causes[i].error || strcmp(causes[i].error, c->error) == 0) &&
 		    (!causes[i].text || strcasestr(c->text, causes[i].text)))
 			return causes[i].cause;
 	/* Not the endpoint's own answer, or one that it did not mean. */
-	return c->error[0] && re->status >= 400 ? CAUSE_UNKNOWN : CAUSE_PASSING;
+	return c->error[0] ? CAUSE_UNKNOWN : CAUSE_PASSING;
 }
 
 static int
