@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/metadata_tree.h"
+#include "base/text.h"
 
 #define PATH_MAX_LEN	1024	/* decoded; an email is at most 254 bytes of it */
 
@@ -27,15 +28,6 @@ static const struct leaf {
 	{ "scopes",	NODE_SCOPES },
 };
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool
 path_decode(const char *p, size_t len, char ret[static PATH_MAX_LEN])
 {
@@ -45,8 +37,8 @@ path_decode(const char *p, size_t len, char ret[static PATH_MAX_LEN])
 		char c = p[i];
 
 		if (c == '%') {
-			int hi = i + 2 < len ? hex_digit(p[i + 1]) : -1;
-			int lo = hi >= 0 ? hex_digit(p[i + 2]) : -1;
+			int hi = i + 2 < len ? text_hex_digit(p[i + 1]) : -1;
+			int lo = hi >= 0 ? text_hex_digit(p[i + 2]) : -1;
 
 			if (i + 2 >= len || lo < 0)
 				return false;

@@ -201,6 +201,15 @@ text_to_u64(const char *s, size_t len, uint64_t max, uint64_t *ret)
 	return true;
 }
 
+int
+text_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 char *
 text_percent_encode(const char *s)
 {

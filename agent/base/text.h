@@ -28,6 +28,9 @@ bool text_is_plain(const void *s, size_t len);
    max, on an empty string and on anything else than digits. */
 bool text_to_u64(const char *s, size_t len, uint64_t max, uint64_t *ret);
 
+/* Its value; -1: none. */
+int text_hex_digit(char c);
+
 /* Append s percent-encoded (all but A-Z a-z 0-9 - . _ ~) to a NUL-terminated
    newly allocated string. */
 char *text_percent_encode(const char *s);

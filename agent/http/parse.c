@@ -120,24 +120,6 @@ token_is(const char *s, const char *literal, size_t len)
 	return true;
 }
 
-static struct http_span
-span(const char *p, size_t len)
-{
-	return (struct http_span){ .p = p, .len = len };
-}
-
-static struct http_span
-span_trim(struct http_span s)
-{
-	while (s.len > 0 && (*s.p == ' ' || *s.p == '\t')) {
-		s.p++;
-		s.len--;
-	}
-	while (s.len > 0 && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
-		s.len--;
-	return s;
-}
-
 static enum http_method
 method_of(struct http_span s)
 {
@@ -173,7 +155,7 @@ parse_request_line(const char *p, size_t len, struct http_head *ret, struct err 
 	if (n == 0 || n == len || p[n] != ' ')
 		return refuse(e, 400, "the request line does not begin with a"
 			      " method and one space");
-	ret->method_name = span(p, n);
+	ret->method_name = http_span(p, n);
 	ret->method = method_of(ret->method_name);
 
 	target = p + n + 1;
@@ -190,9 +172,9 @@ parse_request_line(const char *p, size_t len, struct http_head *ret, struct err 
 			      " with \"/\"");
 
 	mark = memchr(target, '?', n);
-	ret->path = span(target, mark ? (size_t)(mark - target) : n);
+	ret->path = http_span(target, mark ? (size_t)(mark - target) : n);
 	if (mark)
-		ret->query = span(mark + 1, n - ret->path.len - 1);
+		ret->query = http_span(mark + 1, n - ret->path.len - 1);
 	return 0;
 }
 
@@ -234,7 +216,7 @@ parse_field(const char *p, size_t len, struct http_head *ret, struct err *e)
 		return refuse(e, 400, "a header line is not \"Name: value\"%s",
 			      *p == ' ' || *p == '\t' ?
 			      ": continued lines are not accepted" : "");
-	value = span(p + n + 1, len - n - 1);
+	value = http_span(p + n + 1, len - n - 1);
 	if (!value_ok(value.p, value.len))
 		return refuse(e, 400, "a header line holds a control character");
 
@@ -247,7 +229,7 @@ parse_field(const char *p, size_t len, struct http_head *ret, struct err *e)
 	if (field == FIELD_EXPECT)
 		return refuse(e, 400, "Expect is not supported: send the body"
 			      " at once");
-	value = span_trim(value);
+	value = http_span_trim(value);
 	if (field == HTTP_FIELD_CONNECTION &&
 	    http_directive_present(value, "close"))
 		ret->keep_alive = false;

@@ -22,6 +22,14 @@ struct http_span {
 	size_t len;
 };
 
+static inline struct http_span
+http_span(const char *p, size_t len)
+{
+	return (struct http_span){ .p = p, .len = len };
+}
+
+struct http_span http_span_trim(struct http_span s);	/* blanks at both ends */
+
 enum http_method {
 	HTTP_GET,
 	HTTP_HEAD,

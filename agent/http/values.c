@@ -9,14 +9,8 @@
 #include "base/text.h"
 #include "http/parse.h"
 
-static struct http_span
-span(const char *p, size_t len)
-{
-	return (struct http_span){ .p = p, .len = len };
-}
-
-static struct http_span
-span_trim(struct http_span s)
+struct http_span
+http_span_trim(struct http_span s)
 {
 	while (s.len > 0 && (*s.p == ' ' || *s.p == '\t')) {
 		s.p++;
@@ -47,22 +41,13 @@ span_cut(struct http_span *rest, char at, struct http_span *ret)
 			break;
 	}
 	if (i >= rest->len) {
-		*ret = span_trim(*rest);
-		*rest = span(NULL, 0);
+		*ret = http_span_trim(*rest);
+		*rest = http_span(NULL, 0);
 		return true;
 	}
-	*ret = span_trim(span(rest->p, i));
-	*rest = span(rest->p + i + 1, rest->len - i - 1);
+	*ret = http_span_trim(http_span(rest->p, i));
+	*rest = http_span(rest->p + i + 1, rest->len - i - 1);
 	return true;
-}
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* -EINVAL: a broken escape.  NUL is one: whoever reads the value as a string
@@ -80,8 +65,8 @@ percent_decode(struct http_span raw, char *out)
 		}
 		if (end - p < 3)
 			return -EINVAL;
-		hi = hex_digit(p[1]);
-		lo = hex_digit(p[2]);
+		hi = text_hex_digit(p[1]);
+		lo = text_hex_digit(p[2]);
 		if (hi < 0 || lo < 0 || (hi | lo) == 0)
 			return -EINVAL;
 		*out++ = (char)(hi << 4 | lo);
@@ -144,7 +129,7 @@ http_query_get(struct http_span query, const char *name, struct buf *ret,
 					      "parameter %s is there twice", name);
 		if (p < next)
 			p++;
-		found = span(p, (size_t)(next - p));
+		found = http_span(p, (size_t)(next - p));
 	}
 	return found.p ? query_decode(found, name, ret, e) : 0;
 }
@@ -226,9 +211,9 @@ http_directive(struct http_span value, const char *name, uint64_t *ret)
 		return 0;
 	if (directive_next(&value, name, &again) || !s.p)
 		return -EINVAL;
-	s = span_trim(s);
+	s = http_span_trim(s);
 	if (s.len >= 2 && s.p[0] == '"' && s.p[s.len - 1] == '"')
-		s = span(s.p + 1, s.len - 2);
+		s = http_span(s.p + 1, s.len - 2);
 	if (!text_to_u64(s.p, s.len, UINT64_MAX, &v))
 		return -EINVAL;
 	*ret = v;
