@@ -113,7 +113,7 @@ complaint_read(const struct http_response *re, struct complaint *ret)
 static enum cause
 find_cause(const struct http_response *re, const struct complaint *c)
 {
-	/* A redirection, which is not followed, is not the endpoint's own, either. */
+	/* A redirection, which is not followed, is not its own, either. */
 	if (re->status < 400 || re->status >= 500 || re->status == 408 ||
 	    re->status == 429)
 		return CAUSE_PASSING;
