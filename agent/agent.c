@@ -12,7 +12,6 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "google/iam.h"
 #include "http/listen.h"
 #include "service.h"
 
@@ -22,6 +21,8 @@ struct agent {
 	struct peer_host *host;
 	struct http_client *http;
 	struct account *account;
+	struct keyring *keyring;
+	struct flows *flows;
 	struct flow_context flow;
 	struct broker *broker;
 	struct values *values;
@@ -37,15 +38,10 @@ static void
 say_found(const struct account *a)
 {
 	const char *email = account_email(a);
-	struct err e;
 
 	service_status("serving %s", email);
 	log_info(LOG_FIELDS(log_field("ACCOUNT", "%s", email)),
 		 "service account %s found", email);
-	if (!iam_scopes_suffice(account_scopes(a))) {
-		iam_scopes_error(email, &e);
-		log_warning(LOG_NO_FIELDS, "%s; %s", e.msg, e.hint);
-	}
 }
 
 static void
@@ -59,7 +55,9 @@ on_account_changed(void *userdata, const struct account *a)
 
 	switch (account_state(a)) {
 	case ACCOUNT_FOUND:
-		return say_found(a);
+		say_found(a);
+		flows_account_changed(agent->flows);
+		return;
 	case ACCOUNT_NONE:
 		service_status("this VM has no service account");
 		log_warning(LOG_NO_FIELDS, "this VM has no service account; it is "
@@ -70,6 +68,21 @@ on_account_changed(void *userdata, const struct account *a)
 	default:
 		return;
 	}
+}
+
+/* One line a change; while a flow stays denied for one reason there is none. */
+static void
+on_flow_changed(_unused_ void *userdata, const struct flow_status *s)
+{
+	const char *of = s->format == TOKEN_FULL ? " for full tokens" : "";
+
+	if (s->denied)
+		log_warning(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
+			    "flow %s is denied%s: %s%s%s", s->name, of, s->why->msg,
+			    s->why->hint[0] ? "; " : "", s->why->hint);
+	else
+		log_notice(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
+			   "flow %s serves again%s", s->name, of);
 }
 
 static int
@@ -183,6 +196,8 @@ agent_free(struct agent *agent)
 	http_server_free(agent->server);
 	api_free(agent->api);
 	broker_free(agent->broker);
+	flows_free(agent->flows);
+	keyring_free(agent->keyring);
 	values_free(agent->values);
 	account_free(agent->account);
 	http_client_free(agent->http);
@@ -216,6 +231,43 @@ add_signals(struct agent *agent, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cannot watch signals") : 0;
 }
 
+/* Keys that may be needed are there when they are. */
+static void
+agent_fetch_keys(struct agent *agent)
+{
+	const struct config *c = agent->config;
+	bool needed = c->flow.verify == FLOW_VERIFY_REQUIRED;
+
+	for (size_t i = 0; c->flows[i]; i++)
+		if (c->flow.verify == FLOW_VERIFY_AUTO && c->flows[i]->plain_http)
+			needed = true;
+	if (needed)
+		keyring_prefetch(agent->keyring);
+}
+
+static int
+agent_new_flows(struct agent *agent, struct err *e)
+{
+	const struct config *c = agent->config;
+	int r;
+
+	agent->keyring = keyring_new(agent->event, agent->http, &c->at,
+				     &c->keyring);
+	agent_fetch_keys(agent);
+	agent->flow = (struct flow_context){
+		.event = agent->event,
+		.http = agent->http,
+		.at = &c->at,
+		.account = agent->account,
+		.keyring = agent->keyring,
+		.opt = c->flow,
+	};
+	r = flows_new(&agent->flow, c->flows, &c->flows_opt, on_flow_changed, agent,
+		      &agent->flows, e);
+	agent->flow.flows = agent->flows;
+	return r;
+}
+
 /* All that asks upstream; nothing yet that is asked. */
 static int
 agent_new(struct config *config, struct agent **ret, struct err *e)
@@ -235,17 +287,12 @@ agent_new(struct config *config, struct agent **ret, struct err *e)
 	if (r >= 0)
 		r = account_new(agent->event, agent->http, &config->at,
 				&config->account, &ops, agent, &agent->account, e);
+	if (r >= 0)
+		r = agent_new_flows(agent, e);
 	if (r < 0)
 		return r;
 
-	agent->flow = (struct flow_context){
-		.event = agent->event,
-		.http = agent->http,
-		.at = &config->at,
-		.account = agent->account,
-		.opt = config->flow,
-	};
-	agent->broker = broker_new(agent->event, &agent->flow, config->flows[0],
+	agent->broker = broker_new(agent->event, &agent->flow, &flow_any,
 				   &config->broker, on_admit_flight, agent);
 	*ret = TAKE_PTR(agent);
 	return 0;
@@ -267,6 +314,7 @@ agent_serve(struct agent *agent, struct err *e)
 		.event = agent->event,
 		.account = agent->account,
 		.broker = agent->broker,
+		.flows = agent->flows,
 		.values = agent->values,
 		.policy = config->policy,
 		.host = agent->host,
@@ -425,7 +473,9 @@ agent_fetch(struct config *config, const char *audience)
 		sd_event_now(agent->event, CLOCK_BOOTTIME, &want.deadline);
 		want.deadline += config->api.wait_usec;
 		r = broker_get(agent->broker, &(struct token_key){
-			.kind = TOKEN_ID, .account = "default", .variant = "",
+			.kind = TOKEN_ID, .account = "default",
+			.variant = flows_variant(agent->flows,
+						 flows_format(agent->flows), false),
 			.audience = audience,
 		}, &want, on_fetched, &f, &t, &f.ticket, &e);
 	}

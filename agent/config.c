@@ -236,6 +236,8 @@ check_upstream(struct loader *l, struct err *e)
 		r = check_google(l, "token-endpoint", &c->at.token,
 				 ENDPOINT_TOKEN, e);
 	if (r >= 0)
+		r = check_google(l, "certs", &c->at.certs, ENDPOINT_CERTS, e);
+	if (r >= 0)
 		r = check_ca_file(l, e);
 	if (r < 0 || !c->proxy)
 		return r;

@@ -19,7 +19,7 @@
 #include "http/server.h"
 #include "token/account.h"
 #include "token/broker.h"
-#include "token/flow.h"
+#include "token/flows.h"
 
 struct config {
 	int log_level;
@@ -30,10 +30,13 @@ struct config {
 	struct http_server_options server;
 	struct account_options account;
 	struct flow_options flow;
+	struct flows_options flows_opt;
+	struct keyring_options keyring;
 	struct broker_options broker;
 	struct values_options values;
 	struct api_options api;
-	const struct flow_ops *flows[8];	/* of account default; NULL ends */
+	/* of account default; NULL ends */
+	const struct flow_ops *flows[FLOWS_MAX + 1];
 	uint64_t detect_usec;		/* is there a metadata server at all? */
 	uint64_t drain_usec;		/* for exchanges in flight at the end */
 	struct policy *policy;

@@ -81,6 +81,26 @@ parse_level(const struct config_option *o _unused_, const char *value,
 }
 
 static int
+parse_verify(const struct config_option *o _unused_, const char *value,
+	     void *ret, struct err *e)
+{
+	static const char *const names[] = {
+		[FLOW_VERIFY_AUTO] = "auto",
+		[FLOW_VERIFY_CLAIMS] = "claims",
+		[FLOW_VERIFY_REQUIRED] = "required",
+	};
+	char show[TEXT_SHOW_SIZE];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(value, names[i]) == 0) {
+			*(enum flow_verify *)ret = (enum flow_verify)i;
+			return 0;
+		}
+	return err_set(e, ERR_REQUEST, "bad value \"%s\": expected auto, claims "
+		       "or required", text_show_str(show, value));
+}
+
+static int
 flows_add(const struct flow_ops **flows, const char *name, struct err *e)
 {
 	const struct flow_ops *flow = flow_find(name);
@@ -136,6 +156,7 @@ const struct config_option config_options[] = {
 	{ "upstream", "iam", parse_string, AT(at.iam), ENDPOINT_IAM, 0, 0 },
 	{ "upstream", "token-endpoint", parse_string, AT(at.token), ENDPOINT_TOKEN,
 	  0, 0 },
+	{ "upstream", "certs", parse_string, AT(at.certs), ENDPOINT_CERTS, 0, 0 },
 	{ "upstream", "test-endpoints", parse_bool, AT(at.test), "no", 0, 0 },
 	{ "upstream", "ca-file", parse_string, AT(ca_file), NULL, 0, 0 },
 	{ "upstream", "proxy", parse_string, AT(proxy), NULL, 0, 0 },
@@ -144,6 +165,7 @@ const struct config_option config_options[] = {
 	  1, 1024 * 1024 },
 	{ "cache", "per-peer", parse_size, AT(broker.cache.per_owner), "256",
 	  1, 1024 * 1024 },
+	{ "cache", "verify", parse_verify, AT(flow.verify), "auto", 0, 0 },
 
 	{ "cache", "refresh-ahead", parse_time, AT(broker.refresh.ahead_usec),
 	  "10min", 0, 50 * M },
@@ -162,7 +184,7 @@ const struct config_option config_options[] = {
 	{ "limits", "requests-per-second", parse_rate, AT(api.limit.per_second),
 	  "2", 1, 100000 },
 
-	{ "account", "flows", parse_flows, AT(flows), "signblob", 0, 0 },
+	{ "account", "flows", parse_flows, AT(flows), "signblob metadata", 0, 0 },
 
 	TIMING("metadata-connect", LOCAL(connect_usec), "1s", MS, M),
 	TIMING("metadata-try", LOCAL(try_usec), "5s", MS, 10 * M),
@@ -200,6 +222,16 @@ const struct config_option config_options[] = {
 	TIMING("iat-skew", AT(flow.iat_skew_usec), "5min", 0, H),
 	TIMING("token-life-max", AT(flow.token_life_max_usec), "24h", S, 24 * H),
 
+	TIMING("denial-doubt", AT(flows_opt.doubt_usec), "5s", 0, M),
+	TIMING("denied-flow", AT(flows_opt.again_usec), "1min", MS, 24 * H),
+	TIMING("denied-flow-max", AT(flows_opt.again_max_usec), "1h", MS, 24 * H),
+
+	TIMING("certs-life-min", AT(keyring.min_usec), "1min", 0, 24 * H),
+	TIMING("certs-life-max", AT(keyring.max_usec), "24h", 0, 24 * H),
+	TIMING("certs-retry", AT(keyring.retry_usec), "1s", 0, H),
+	TIMING("certs-refetch", AT(keyring.refetch_usec), "1min", 0, H),
+	TIMING("certs-fetch", AT(keyring.fetch_usec), "30s", MS, 10 * M),
+
 	TIMING("denied", AT(broker.failures.denied_usec), "1min", 0, H),
 	TIMING("unavailable", AT(broker.failures.unavailable_first_usec), "1s",
 	       0, 10 * M),
@@ -227,6 +259,9 @@ const struct config_pair config_pairs[] = {
 	{ "metadata-backoff", "metadata-backoff-max" },
 	{ "google-backoff", "google-backoff-max" },
 	{ "discover", "discover-max" },
+	{ "denied-flow", "denied-flow-max" },
+	{ "certs-life-min", "certs-life-max" },
+	{ "certs-retry", "certs-refetch" },
 	{ "unavailable", "unavailable-max" },
 	{ "wait", "wait-max" },
 };

@@ -17,6 +17,7 @@
 #include "http/server.h"
 #include "token/account.h"
 #include "token/broker.h"
+#include "token/flows.h"
 
 struct api;
 
@@ -35,6 +36,7 @@ struct api_context {
 	sd_event *event;
 	struct account *account;
 	struct broker *broker;
+	struct flows *flows;
 	struct values *values;
 	const struct policy *policy;
 	struct peer_host *host;

@@ -396,7 +396,7 @@ identity_get(struct question *q)
 	struct http_exchange *x = q->x;
 	struct api *a = q->api;
 	char *audience = NULL;
-	bool full;
+	bool full, licenses;
 	struct err e;
 	int r;
 
@@ -405,18 +405,18 @@ identity_get(struct question *q)
 	if (r > 0 && !full && strcmp(format, "standard") != 0)
 		r = err_set(&e, ERR_REQUEST, "format is standard or full");
 	if (r >= 0)
+		r = request_flag(x, "licenses", &licenses, &e);
+	if (r >= 0)
 		audience = request_audience(a, x, &e);
 	if (!audience) {
 		reply_error(x, &e);
 	} else {
-		/* Stock SDKs always ask for full, and need no more of it than
-		   the email, which our tokens carry. */
 		reply_token(a, x, (struct token_question){
 			.audience = audience,
 			.account = q->at.account,
 			.content_type = "text/html",
-			.face_fields = full ? "Gce-Oidc-Format: standard\r\n"
-					: NULL,
+			.format = full ? TOKEN_FULL : TOKEN_STANDARD,
+			.licenses = licenses,
 			.metadata_face = true,
 		});
 	}

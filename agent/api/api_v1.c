@@ -9,7 +9,6 @@
 #include "api/requests.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "google/iam.h"
 
 #define MIN_FRESH_MAX	3000	/* seconds; Google's tokens live for 3,600 */
 
@@ -22,6 +21,7 @@ struct waiting {
 	struct broker_want want;
 	struct token_question q;	/* its account and audience are ours */
 	char *account;
+	struct err *failed;		/* of one format; now the other is tried */
 };
 
 static void
@@ -31,6 +31,7 @@ waiting_free(struct waiting *w)
 	ticket_free(w->ticket);
 	free(w->q.audience);
 	free(w->account);
+	free(w->failed);
 	free(w);
 }
 
@@ -96,15 +97,22 @@ send_token(struct http_exchange *x, const struct token_question *q,
 		[BROKER_MISS] = "miss",
 		[BROKER_SHARED] = "shared",
 	};
+	enum token_format is = token_is_full(t) ? TOKEN_FULL : TOKEN_STANDARD;
+	const char *format = "";
 	char fields[256];
 	const char *text;
 	size_t len;
 
+	/* Stock SDKs always ask for a full token, and need no more of it than the
+	   email, which ours always have. */
+	if (is != q->format || (q->any_format && is == TOKEN_FULL))
+		format = is == TOKEN_FULL ? "Gce-Oidc-Format: full\r\n"
+				: "Gce-Oidc-Format: standard\r\n";
 	snprintf(fields, sizeof(fields),
 		 "Cache-Control: private, max-age=%llu\r\n"
 		 "Gce-Oidc-Cache: %s\r\nGce-Oidc-Flow: %s\r\n%s",
 		 (unsigned long long)token_left(t, (int64_t)time(NULL)),
-		 sources[source], token_flow(t), q->face_fields ?: "");
+		 sources[source], token_flow(t), format);
 	text = token_reveal(t, &len);
 	reply_ok(x, q->content_type, fields, text, len);
 }
@@ -119,6 +127,25 @@ send_failure(struct http_exchange *x, const struct token_question *q,
 		reply_error(x, e);
 }
 
+static void ask_broker(struct waiting *w);
+
+/* No token.  Whoever named no format gets one of the other, where that is in the
+   cache, or where it can be had and the first is denied to the account. */
+static void
+token_failed(struct waiting *w, const struct err *e)
+{
+	bool denied = e->kind == ERR_GOOGLE && e->scope == ERR_SCOPE_ACCOUNT;
+
+	if (w->q.any_format && !w->failed) {
+		w->failed = xmemdup(e, sizeof(*e));
+		if (!denied)
+			w->want.only_if_cached = true;
+		return ask_broker(w);
+	}
+	send_failure(w->x, &w->q, w->failed ?: e);
+	waiting_free(w);
+}
+
 static void
 on_token(void *userdata, struct token *t, enum broker_source source,
 	 const struct err *failed)
@@ -128,8 +155,8 @@ on_token(void *userdata, struct token *t, enum broker_source source,
 
 	/* Judged again: the policy may be another one than before the wait. */
 	if (failed)
-		send_failure(w->x, &w->q, failed);
-	else if (check_policy(w->api, w->x, w->q.audience, true, &e) < 0)
+		return token_failed(w, failed);
+	if (check_policy(w->api, w->x, w->q.audience, true, &e) < 0)
 		reply_error(w->x, &e);
 	else
 		send_token(w->x, &w->q, t, source);
@@ -139,8 +166,8 @@ on_token(void *userdata, struct token *t, enum broker_source source,
 static void
 ask_broker(struct waiting *w)
 {
-	struct token_key key = { .kind = TOKEN_ID, .variant = "",
-				 .audience = w->q.audience };
+	struct token_key key = { .kind = TOKEN_ID, .audience = w->q.audience };
+	enum token_format format = w->q.format;
 	struct api *a = w->api;
 	struct token *t;
 	struct err e;
@@ -152,14 +179,16 @@ ask_broker(struct waiting *w)
 		return waiting_free(w);
 	}
 
+	if (w->failed)
+		format = format == TOKEN_FULL ? TOKEN_STANDARD : TOKEN_FULL;
+	key.variant = flows_variant(a->ctx.flows, format, w->q.licenses);
 	r = broker_get(a->ctx.broker, &key, &w->want, on_token, w, &t, &w->ticket,
 		       &e);
 	if (r == 0)
 		return http_exchange_on_gone(w->x, on_gone, w);
-	if (r > 0)
-		send_token(w->x, &w->q, t, BROKER_HIT);
-	else
-		send_failure(w->x, &w->q, &e);
+	if (r < 0)
+		return token_failed(w, &e);
+	send_token(w->x, &w->q, t, BROKER_HIT);
 	waiting_free(w);
 }
 
@@ -230,6 +259,8 @@ v1_token(struct api *a, struct http_exchange *x)
 		.audience = audience,
 		.account = account ?: "default",
 		.content_type = "text/plain",
+		.format = flows_format(a->ctx.flows),
+		.any_format = true,
 	});
 }
 
@@ -353,9 +384,8 @@ healthz(struct api *a, struct http_exchange *x)
 
 	switch (account_state(acc)) {
 	case ACCOUNT_FOUND:
-		if (iam_scopes_suffice(account_scopes(acc)))
+		if (flows_error(a->ctx.flows, &e) >= 0)
 			return reply_ok(x, "text/plain", NULL, "ok\n", 3);
-		iam_scopes_error(account_email(acc), &e);
 		break;
 	case ACCOUNT_NONE:
 		err_set(&e, ERR_NOT_FOUND, "this VM has no service account");

@@ -30,13 +30,14 @@ void reply_ok(struct http_exchange *x, const char *content_type,
 	      const char *fields, const void *body, size_t len);
 
 /* A token for the client: policy, freshness, broker, and the answer, now or
-   later.  Takes over audience.  face_fields: further lines of the answer, or
-   NULL. */
+   later.  Takes over audience. */
 struct token_question {
 	char *audience;
 	const char *account;		/* as asked for; borrowed */
 	const char *content_type;
-	const char *face_fields;	/* a literal */
+	enum token_format format;
+	bool licenses;			/* with TOKEN_FULL */
+	bool any_format;		/* the other one is as good as none */
 	bool metadata_face;		/* "no account" as the metadata server */
 };
 void reply_token(struct api *a, struct http_exchange *x, struct token_question q);

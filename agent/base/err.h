@@ -35,6 +35,7 @@ enum err_scope {
 struct err {
 	enum err_kind kind;
 	enum err_scope scope;
+	bool doubtful;		/* this denial may be throttling in disguise */
 	unsigned status;	/* HTTP status where it has a better word; or 0 */
 	uint64_t retry_usec;	/* upstream said: not before this long; or 0 */
 	char msg[400];		/* what, to whom, why: one line */

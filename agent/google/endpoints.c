@@ -20,6 +20,7 @@ endpoints_init(struct endpoints *at)
 		.metadata = xstrdup(ENDPOINT_METADATA),
 		.iam = xstrdup(ENDPOINT_IAM),
 		.token = xstrdup(ENDPOINT_TOKEN),
+		.certs = xstrdup(ENDPOINT_CERTS),
 	};
 }
 
@@ -29,6 +30,7 @@ endpoints_clear(struct endpoints *at)
 	free(at->metadata);
 	free(at->iam);
 	free(at->token);
+	free(at->certs);
 	*at = (struct endpoints){ .test = false };
 }
 

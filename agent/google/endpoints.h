@@ -10,6 +10,7 @@
 #define ENDPOINT_METADATA	"http://169.254.169.254"
 #define ENDPOINT_IAM		"https://iamcredentials.googleapis.com"
 #define ENDPOINT_TOKEN		"https://oauth2.googleapis.com/token"
+#define ENDPOINT_CERTS		"https://www.googleapis.com/oauth2/v3/certs"
 
 /* What an assertion names as its aud.  The endpoint accepts it under all of its
    aliases, so it stays as it is where another one is configured. */
@@ -19,6 +20,7 @@ struct endpoints {
 	char *metadata;
 	char *iam;
 	char *token;		/* the whole URL */
+	char *certs;		/* likewise */
 	bool test;		/* test-endpoints = yes */
 };
 

@@ -266,6 +266,8 @@ failure(const struct http_response *re, const char *email, struct err *e)
 	}
 
 	r = denied(e, ERR_SCOPE_ACCOUNT, email, reason->words);
+	if (e)
+		e->doubtful = reason->mending == MEND_ROLE;
 	mend(reason->mending, email, json_get_string(metadata, "consumer"), e);
 	return r;
 }

@@ -21,7 +21,9 @@ void iam_sign_blob_request(const char *base_url, const char *email,
    key that made it.
 
    A denial for good is ERR_GOOGLE with scope set, names role, scope, API or
-   account, and hints at the command that mends it; all else is ERR_UNAVAILABLE.
+   account, and hints at the command that mends it; a missing role is doubtful,
+   because the API says the same where it is only busy; all else is
+   ERR_UNAVAILABLE.
    An access token that the API no longer takes is ERR_UNAVAILABLE with
    e->status 401: a fresh one may do. */
 int iam_sign_blob_response(const struct http_response *re, const char *email,

@@ -14,8 +14,11 @@
 
 #define EMAIL_MAX	254		/* bytes */
 #define TOKEN_MAX	(16 * 1024)
+#define ID_TOKEN_MAX	(64 * 1024)
 #define VALUE_MAX	1024
 #define STRING_MAX	1024		/* of a scope or an alias */
+#define UNRESERVED	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" \
+			"0123456789-._~"
 
 /* --- requests --------------------------------------------------------------- */
 
@@ -41,6 +44,20 @@ void
 metadata_token_request(const char *base_url, struct http_request *ret)
 {
 	request(base_url, ACCOUNT, "token", ret);
+}
+
+/* Names of parameters in the order of Google's own libraries. */
+void
+metadata_identity_request(const char *base_url, const char *audience, bool full,
+			  bool licenses, struct http_request *ret)
+{
+	_cleanup_(freep) char *encoded = text_percent_encode(audience);
+	_cleanup_(freep) char *rest = NULL;
+
+	rest = xasprintf("identity?audience=%s&format=%s%s", encoded,
+			 full ? "full" : "standard",
+			 full && licenses ? "&licenses=TRUE" : "");
+	request(base_url, ACCOUNT, rest, ret);
 }
 
 void
@@ -273,6 +290,54 @@ metadata_token_response(const struct http_response *re, char **ret_token,
 
 	*ret_token = xstrdup(token);
 	*ret_life = (uint64_t)life;
+	return 0;
+}
+
+/* --- the identity token ----------------------------------------------------- */
+
+/* An unknown path is 404, too, and passes while the VM boots or migrates; only
+   these words say that there is no account. */
+static bool
+says_no_account(const struct http_response *re)
+{
+	char shown[TEXT_SHOW_SIZE];
+
+	return re->flavor_google && strstr(description(re, shown), "not enabled");
+}
+
+static int
+refused_audience(const char *audience, struct err *e)
+{
+	char shown[TEXT_SHOW_SIZE];
+	int r = err_set(e, ERR_GOOGLE, "metadata server: identity token: this "
+			"audience is not accepted: %s (HTTP 400)",
+			text_show_str(shown, audience));
+
+	err_hint(e, "ask for the audience that the application expects: its URL, "
+		 "or its OAuth client id");
+	return r;
+}
+
+int
+metadata_identity_response(const struct http_response *re, const char *audience,
+			   char **ret_token, struct err *e)
+{
+	static const char what[] = "identity token";
+	int r;
+
+	if (re->status == 400 && re->flavor_google)
+		return refused_audience(audience, e);
+	r = check_status(re, what, e);
+	if (r < 0 && re->status == 404 && re->flavor_google)
+		return says_no_account(re) ? no_account(re, "", e)
+			: unavailable(re, what, "HTTP 404", e);
+	if (r < 0)
+		return r;
+
+	if (re->body_len == 0 || re->body_len > ID_TOKEN_MAX ||
+	    strspn(re->body, UNRESERVED) != re->body_len)
+		return unavailable(re, what, "the answer is no token", e);
+	*ret_token = xstrndup(re->body, re->body_len);
 	return 0;
 }
 

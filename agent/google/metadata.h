@@ -40,6 +40,16 @@ void metadata_token_request(const char *base_url, struct http_request *ret);
 int metadata_token_response(const struct http_response *re, char **ret_token,
 			    uint64_t *ret_life, struct err *e);
 
+/* .../service-accounts/default/identity: an ID token for this audience.  full adds
+   the claim "google", which describes the VM, and licenses its licences; a token
+   that is not full may lack the email.  The text is freed with secret_free(). */
+void metadata_identity_request(const char *base_url, const char *audience,
+			       bool full, bool licenses,
+			       struct http_request *ret);
+int metadata_identity_response(const struct http_response *re,
+			       const char *audience, char **ret_token,
+			       struct err *e);
+
 /* A plain value such as "project/project-id": UTF-8 without control characters,
    at most 1 KiB. */
 void metadata_value_request(const char *base_url, const char *path,

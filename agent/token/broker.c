@@ -55,7 +55,7 @@ static int
 flight_start(struct flight *fl, struct err *e)
 {
 	struct broker *b = fl->broker;
-	int r = flow_fetch(b->flow, b->ctx, fl->key->audience, &fl->deadline,
+	int r = flow_fetch(b->flow, b->ctx, fl->key, &fl->deadline,
 			   on_fetched, fl, &fl->fetch, e);
 
 	if (r >= 0)

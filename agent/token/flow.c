@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "token/flow.h"
+#include "token/jwt.h"
 
 static const struct flow_ops *const flows[] = {
 	&flow_signblob,
+	&flow_metadata,
 };
 
 const struct flow_ops *
@@ -21,12 +23,39 @@ flow_find(const char *name)
 const char *
 flow_names(void)
 {
-	return "signblob";
+	return "signblob, metadata";
 }
+
+/* Variants. */
+
+const char *
+flow_variant(enum token_format format, bool licenses)
+{
+	if (format == TOKEN_STANDARD)
+		return "standard";
+	return licenses ? "full+licenses" : "full";
+}
+
+static void
+variant_read(const char *variant, struct fetch *f)
+{
+	size_t len = strcspn(variant, "/");
+
+	for (int licenses = 0; licenses < 2; licenses++) {
+		const char *full = flow_variant(TOKEN_FULL, licenses);
+
+		if (strlen(full) == len && memcmp(full, variant, len) == 0) {
+			f->format = TOKEN_FULL;
+			f->licenses = licenses;
+		}
+	}
+}
+
+/* A fetch, from its beginning to its end. */
 
 int
 flow_fetch(const struct flow_ops *flow, const struct flow_context *ctx,
-	   const char *audience, const uint64_t *deadline,
+	   const struct token_key *key, const uint64_t *deadline,
 	   fetch_done_fn *done, void *userdata, struct fetch **ret,
 	   struct err *e)
 {
@@ -39,7 +68,8 @@ flow_fetch(const struct flow_ops *flow, const struct flow_context *ctx,
 	f->ops = flow;
 	f->ctx = ctx;
 	f->slot = ret;
-	f->audience = xstrdup(audience);
+	f->audience = xstrdup(key->audience);
+	variant_read(key->variant, f);
 	f->deadline = deadline;
 	f->done = done;
 	f->userdata = userdata;
@@ -60,6 +90,10 @@ fetch_free(struct fetch *f)
 		return NULL;
 
 	f->ops->clear(f);
+	keyring_wait_free(f->wait);
+	jwt_free(f->jwt);
+	secret_free(f->text);
+	token_unref(f->token);
 	free(f->audience);
 	free(f);
 	return NULL;
@@ -70,6 +104,8 @@ fetch_free(struct fetch *f)
 static void
 fetch_end(struct fetch *f, struct token *token, const struct err *e)
 {
+	_cleanup_(token_unrefp) struct token *keep =
+		token ? token_ref(token) : NULL;
 	fetch_done_fn *done = f->done;
 	void *userdata = f->userdata;
 	struct err copy;
@@ -78,7 +114,7 @@ fetch_end(struct fetch *f, struct token *token, const struct err *e)
 		copy = *e;	/* it may lie in what is freed next */
 	*f->slot = NULL;
 	fetch_free(f);
-	done(userdata, token, e ? &copy : NULL);
+	done(userdata, keep, e ? &copy : NULL);
 }
 
 void
@@ -100,4 +136,71 @@ fetch_now(const struct fetch *f)
 
 	sd_event_now(f->ctx->event, CLOCK_REALTIME, &usec);
 	return (int64_t)(usec / USEC_PER_SEC);
+}
+
+/* What every ID token has to pass. */
+
+static int
+check_claims(struct fetch *f, const struct fetch_found *found, struct err *e)
+{
+	const struct flow_options *o = &f->ctx->opt;
+	int r;
+
+	r = jwt_parse(found->text, strlen(found->text), &f->jwt, e);
+	if (r >= 0)
+		r = jwt_expect(f->jwt, &(struct jwt_expectation){
+			.audience = f->audience,
+			.email = found->email,
+			.now = fetch_now(f),
+			.iat_skew = (int64_t)(o->iat_skew_usec / USEC_PER_SEC),
+			.max_life = (int64_t)(o->token_life_max_usec /
+					      USEC_PER_SEC),
+		}, e);
+	/* Whoever wants no more than a standard token shall not tell its
+	   audience about the VM. */
+	if (r >= 0 && f->format == TOKEN_STANDARD && f->jwt->has_google)
+		r = err_set(e, ERR_UNAVAILABLE, "ID token: it has the claim "
+			    "google, and a standard one was asked for");
+	return r;
+}
+
+static void
+on_verified(void *userdata, const struct err *failed)
+{
+	struct fetch *f = userdata;
+
+	if (failed)
+		fetch_fail(f, failed);
+	else
+		fetch_succeed(f, f->token);
+}
+
+void
+fetch_check(struct fetch *f, const struct fetch_found *found)
+{
+	enum flow_verify verify = f->ctx->opt.verify;
+	const struct jwt *j;
+	struct err e;
+	int r;
+
+	f->jwt = jwt_free(f->jwt);
+	r = check_claims(f, found, &e);
+	if (r < 0) {
+		err_prefix(&e, r, "%s's ID token", found->from);
+		return fetch_fail(f, &e);
+	}
+	j = f->jwt;
+	f->token = token_new(TOKEN_ID, found->text, j->iat, j->exp, j->email,
+			     f->ops->name);
+	if (j->has_google)
+		token_mark_full(f->token);
+	if (verify == FLOW_VERIFY_CLAIMS ||
+	    (verify == FLOW_VERIFY_AUTO && found->tls))
+		return fetch_succeed(f, f->token);
+
+	f->text = xstrdup(found->text);
+	r = keyring_verify(f->ctx->keyring, j, f->text, f->deadline, on_verified, f,
+			   &f->wait, &e);
+	if (r != 0)
+		on_verified(f, r < 0 ? &e : NULL);
 }

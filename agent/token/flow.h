@@ -4,7 +4,7 @@
 /* A way of getting an ID token for an audience.
 
    To add one: write flow_<name>.c with one struct flow_ops and add it to the
-   table in flow.c.
+   table in flow.c.  Which of them is tried when is flows.h's business.
 
    Asynchronous contract: see http/client.h, it is the same one. */
 
@@ -15,15 +15,24 @@
 #include "google/endpoints.h"
 #include "http/client.h"
 #include "token/account.h"
+#include "token/keyring.h"
 #include "token/token.h"
 
 struct fetch;
+struct flows;
 
 /* Exactly one of token and e is set.  token is borrowed: token_ref() to keep. */
 typedef void fetch_done_fn(void *userdata, struct token *token,
 			   const struct err *e);
 
+enum flow_verify {
+	FLOW_VERIFY_AUTO,	/* the signature, too, but for what came by TLS */
+	FLOW_VERIFY_CLAIMS,	/* iss, aud, iat, exp, email */
+	FLOW_VERIFY_REQUIRED	/* the signature, too: no keys, no token */
+};
+
 struct flow_options {
+	enum flow_verify verify;
 	uint64_t assertion_life_usec;
 	uint64_t assertion_backdate_usec;
 	uint64_t iat_skew_usec;		/* a token's iat may lie so far ahead */
@@ -36,12 +45,19 @@ struct flow_context {
 	struct http_client *http;
 	const struct endpoints *at;
 	struct account *account;
+	struct keyring *keyring;
+	struct flows *flows;		/* for flow_any, which chooses among them */
 	struct flow_options opt;
 };
 
 struct flow_ops {
 	const char *name;	/* as written in the configuration file */
+	bool makes[TOKEN_FORMATS];
+	bool plain_http;	/* its tokens do not come by TLS */
 	size_t fetch_size;	/* of its own, which begins with a struct fetch */
+	/* Negative, before anything is asked: the account cannot use this flow.
+	   NULL: it always may.  Only while the account is known. */
+	int (*possible)(const struct flow_context *ctx, struct err *e);
 	int (*begin)(struct fetch *f, struct err *e);
 	void (*clear)(struct fetch *f);	/* cancel and release; also half-built */
 };
@@ -52,18 +68,31 @@ struct fetch {
 	const struct flow_context *ctx;
 	struct fetch **slot;	/* the owner's pointer, cleared at the end */
 	char *audience;
+	enum token_format format;
+	bool licenses;		/* with TOKEN_FULL: of the VM's images */
 	const uint64_t *deadline;	/* as in http_client_start() */
 	fetch_done_fn *done;
 	void *userdata;
+
+	/* fetch_check()'s, while keys are waited for */
+	struct jwt *jwt;
+	char *text;
+	struct token *token;
+	struct keyring_wait *wait;
 };
 
 /* By its configured name; NULL if there is none. */
 const struct flow_ops *flow_find(const char *name);
-/* The names, for messages: "signblob". */
+/* The names, for messages: "signblob, metadata". */
 const char *flow_names(void);
 
+/* A token_key's variant begins with its format: "standard" (which "" is, too),
+   "full" or "full+licenses"; behind a slash may stand more. */
+const char *flow_variant(enum token_format format, bool licenses);
+
+/* Of key, variant and audience count. */
 int flow_fetch(const struct flow_ops *flow, const struct flow_context *ctx,
-	       const char *audience, const uint64_t *deadline,
+	       const struct token_key *key, const uint64_t *deadline,
 	       fetch_done_fn *done, void *userdata, struct fetch **ret,
 	       struct err *e);
 struct fetch *fetch_free(struct fetch *f);
@@ -72,7 +101,18 @@ struct fetch *fetch_free(struct fetch *f);
 void fetch_succeed(struct fetch *f, struct token *token);
 void fetch_fail(struct fetch *f, const struct err *e);
 
+/* For the flows: an ID token has come.  Nobody gets one that is not what was
+   asked for; this ends the fetch, now or when Google's keys have come. */
+struct fetch_found {
+	const char *text;
+	const char *email;	/* the account's, when it was asked for */
+	const char *from;	/* for words: "the token endpoint" */
+	bool tls;		/* http_response.tls */
+};
+void fetch_check(struct fetch *f, const struct fetch_found *found);
+
 /* Unix seconds at this turn of the event loop. */
 int64_t fetch_now(const struct fetch *f);
 
 extern const struct flow_ops flow_signblob;
+extern const struct flow_ops flow_metadata;

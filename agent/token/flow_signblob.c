@@ -37,6 +37,17 @@ static account_done_fn on_account;
 static account_token_fn on_access_token;
 static http_done_fn on_signature, on_id_token;
 
+/* The scopes are fixed while the VM runs: without the right one the API would say
+   no before it looks at any role. */
+static int
+signblob_possible(const struct flow_context *ctx, struct err *e)
+{
+	if (account_state(ctx->account) != ACCOUNT_FOUND ||
+	    iam_scopes_suffice(account_scopes(ctx->account)))
+		return 0;
+	return iam_scopes_error(account_email(ctx->account), e);
+}
+
 static int
 signblob_begin(struct fetch *base, struct err *e)
 {
@@ -88,11 +99,9 @@ ask_access_token(struct signblob_fetch *f, struct err *e)
 	struct token *t;
 	int r;
 
-	/* The scopes are fixed while the VM runs: without the right one the API
-	   would say no before it looks at any role. */
-	if (!iam_scopes_suffice(account_scopes(a)))
-		return iam_scopes_error(account_email(a), e);
-
+	r = signblob_possible(f->base.ctx, e);
+	if (r < 0)
+		return r;
 	r = account_access_token(a, f->base.deadline, on_access_token, f, &t,
 				 &f->wait, e);
 	if (r <= 0)
@@ -179,6 +188,8 @@ on_signature(void *userdata, const struct http_response *re,
 		f->fresh_bearer = true;
 		account_drop_token(f->base.ctx->account, f->access);
 		r = ask_access_token(f, &e);
+	} else if (re->status == 404) {
+		account_rediscover(f->base.ctx->account);
 	}
 	if (r < 0) {
 		if (re->status == 404)
@@ -190,40 +201,12 @@ on_signature(void *userdata, const struct http_response *re,
 
 /* The ID token. */
 
-/* Nobody gets a token that is not what was asked for. */
-static int
-id_token_check(struct signblob_fetch *f, const char *text, struct token **ret,
-	       struct err *e)
-{
-	const struct flow_options *o = &f->base.ctx->opt;
-	_cleanup_(jwt_freep) struct jwt *j = NULL;
-	int r;
-
-	r = jwt_parse(text, strlen(text), &j, e);
-	if (r >= 0)
-		r = jwt_expect(j, &(struct jwt_expectation){
-			.audience = f->base.audience,
-			.email = f->email,
-			.now = fetch_now(&f->base),
-			.iat_skew = (int64_t)(o->iat_skew_usec / USEC_PER_SEC),
-			.max_life = (int64_t)(o->token_life_max_usec /
-					      USEC_PER_SEC),
-		}, e);
-	if (r < 0)
-		return err_prefix(e, r, "the token endpoint's ID token");
-
-	*ret = token_new(TOKEN_ID, text, j->iat, j->exp, j->email,
-			 flow_signblob.name);
-	return 0;
-}
-
 static void
 on_id_token(void *userdata, const struct http_response *re,
 	    const struct err *failed)
 {
 	struct signblob_fetch *f = userdata;
 	_cleanup_(secret_freep) char *text = NULL;
-	_cleanup_(token_unrefp) struct token *token = NULL;
 	enum token_endpoint_verdict verdict = TOKEN_ENDPOINT_OTHER;
 	struct err e;
 	int r;
@@ -235,9 +218,12 @@ on_id_token(void *userdata, const struct http_response *re,
 					     fetch_now(&f->base), &text,
 					     &verdict, &e);
 	if (r >= 0)
-		r = id_token_check(f, text, &token, &e);
-	if (r >= 0)
-		return fetch_succeed(&f->base, token);
+		return fetch_check(&f->base, &(struct fetch_found){
+			.text = text,
+			.email = f->email,
+			.from = "the token endpoint",
+			.tls = re->tls,
+		});
 
 	if (verdict == TOKEN_ENDPOINT_ACCOUNT)
 		account_rediscover(f->base.ctx->account);
@@ -252,7 +238,9 @@ on_id_token(void *userdata, const struct http_response *re,
 
 const struct flow_ops flow_signblob = {
 	.name = "signblob",
+	.makes = { [TOKEN_STANDARD] = true },
 	.fetch_size = sizeof(struct signblob_fetch),
+	.possible = signblob_possible,
 	.begin = signblob_begin,
 	.clear = signblob_clear,
 };

@@ -9,6 +9,7 @@
 struct token {
 	unsigned refs;
 	enum token_kind kind;
+	bool full;
 	int64_t iat, exp;
 	char *email, *flow;
 	size_t len;
@@ -114,6 +115,19 @@ token_unref(struct token *t)
 	free(t->flow);
 	free(t);
 	return NULL;
+}
+
+void
+token_mark_full(struct token *t)
+{
+	assert(t->refs == 1);
+	t->full = true;
+}
+
+bool
+token_is_full(const struct token *t)
+{
+	return t->full;
 }
 
 int64_t

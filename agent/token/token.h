@@ -10,6 +10,9 @@ enum token_kind {
 	TOKEN_ACCESS		/* OAuth 2.0 access token */
 };
 
+/* How much an ID token says: a full one describes the VM, too (claim google). */
+enum token_format { TOKEN_STANDARD, TOKEN_FULL, TOKEN_FORMATS };
+
 /* Which token: the whole identity of an entry in the cache and of a flight.
    account is the resolved name, variant tells apart what is otherwise the same
    (flow, format, licences, scopes); both may be "", never NULL. */
@@ -39,10 +42,14 @@ struct token *token_ref(struct token *t);
 struct token *token_unref(struct token *t);
 DEFINE_CLEANUP(struct token *, token_unref)
 
+/* For its maker, before anybody else has it: this one is full. */
+void token_mark_full(struct token *t);
+
 int64_t token_exp(const struct token *t);
 int64_t token_iat(const struct token *t);
 const char *token_flow(const struct token *t);	/* "" if unknown */
 const char *token_email(const struct token *t);	/* likewise */
+bool token_is_full(const struct token *t);
 
 /* Whole seconds that the token is good for at "now"; 0 when it is not. */
 uint64_t token_left(const struct token *t, int64_t now);

@@ -14,6 +14,7 @@ import pytest
 
 from conftest import UnixConnection, wait_for
 from raw_http import wire
+from steps import SIGNBLOB
 
 AUDIENCE = "https://app.example.com"
 TOKEN = "http://localhost/v1/token?audience=" + AUDIENCE
@@ -314,7 +315,7 @@ def test_each_refusal_of_the_agent_has_its_exit_code(start_agent, cli, emulator,
     code, words, how = REFUSALS[name]
     spoil(how, emulator)
     limits = "[limits]\nconnections-per-peer = 1\n" if how == "busy" else ""
-    agent = start_agent("[timing]\ngoogle-tries = 1\n" + limits,
+    agent = start_agent(SIGNBLOB + "[timing]\ngoogle-tries = 1\ndenial-doubt = 1ms\n" + limits,
                         **({"rules": NONE} if how == "policy" else {}))
     with contextlib.ExitStack() as stack:
         if how == "busy":
@@ -335,7 +336,7 @@ def test_no_agent_is_exit_9(agent, cli):
 
 def test_status_says_why_not(start_agent, cli, emulator):
     emulator.set(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
-    agent = start_agent()
+    agent = start_agent(SIGNBLOB)
     agent.get(FACE + "email")
     result = cli("status", agent=agent)
     assert result.returncode != 0

@@ -107,9 +107,9 @@ MISTAKES = [
     ("[agent]\nlog-level = loud\n", 2, 'log-level: bad value "loud": expected debug, '
      "info, notice, warning or err"),
     ("[account default]\nflows = generate\n", 2,
-     "flows: unknown flow generate: there is signblob"),
+     "flows: unknown flow generate: there is signblob, metadata"),
     ("[account default]\nflows = signblob signblob\n", 2, "flows: flow signblob is named twice"),
-    ("[account default]\nflows =\n", 2, "flows: none left: there is signblob"),
+    ("[account default]\nflows =\n", 2, "flows: none left: there is signblob, metadata"),
     # upstream
     ("[upstream]\ntest-endpoints = maybe\n", 2,
      'test-endpoints: bad value "maybe": expected yes or no'),

@@ -925,4 +925,4 @@ def test_agent_config(emulator):
     lines = emulator.agent_config().splitlines()
     assert lines[0] == "[upstream]" and f"metadata = {emulator.metadata}" in lines
     assert [line.split(" = ")[0] for line in lines[1:]] == [
-        "metadata", "iam", "token-endpoint", "ca-file", "test-endpoints"]
+        "metadata", "iam", "token-endpoint", "certs", "ca-file", "test-endpoints"]

@@ -70,7 +70,8 @@ def test_denial_of_iam_is_told_once_with_its_remedy(agent, emulator, reason, exp
     warm_up(agent, emulator)
     emulator.fault("iam", "status", reason=reason)
     check(agent.token(AUDIENCE), expected, words)
-    assert steps(emulator) == {SIGNATURE: 1}
+    # A missing role may be throttling in disguise: it is believed the second time.
+    assert steps(emulator) == {SIGNATURE: 2 if reason == "IAM_PERMISSION_DENIED" else 1}
 
 
 @pytest.mark.parametrize("status, body, expected, words", [
@@ -229,11 +230,11 @@ def test_denied_audience_costs_one_request_for_20_callers(agent, emulator):
     answers = [agent.token(AUDIENCE) for _ in range(20)]
     assert {answer.status for answer in answers} == {403}
     assert len({answer.body for answer in answers}) == 1
-    assert steps(emulator)[SIGNATURE] == 1
+    assert steps(emulator)[SIGNATURE] == 2      # a missing role is believed the second time
 
 
 def test_trouble_is_remembered_for_a_while_only(start_agent, emulator):
-    agent = start_agent(FAST + "unavailable = 200ms\ndenied = 200ms\n")
+    agent = start_agent(FAST + "unavailable = 200ms\ndenied = 200ms\ndenied-flow = 200ms\n")
     warm_up(agent, emulator)
     for setting in ({"role": False}, {"account_state": "disabled"}):
         emulator.set(**setting)

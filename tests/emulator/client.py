@@ -107,6 +107,7 @@ class Emulator:
                 f"metadata = {self.metadata}\n"
                 f"iam = {self.iam}\n"
                 f"token-endpoint = {self.token_endpoint}\n"
+                f"certs = {self.certs}\n"
                 f"ca-file = {self.ca_file}\n"
                 "test-endpoints = yes\n")
 

@@ -238,7 +238,15 @@ the_defaults(void **state _unused_)
 	assert_int_equal(c->account.access_margin_usec, 225 * USEC_PER_SEC);
 	assert_int_equal(c->server.lifetime_usec, 15 * USEC_PER_MIN);
 	assert_ptr_equal(c->flows[0], flow_find("signblob"));
-	assert_null(c->flows[1]);
+	assert_ptr_equal(c->flows[1], flow_find("metadata"));
+	assert_null(c->flows[2]);
+	assert_int_equal(c->flow.verify, FLOW_VERIFY_AUTO);
+	assert_int_equal(c->flows_opt.doubt_usec, 5 * USEC_PER_SEC);
+	assert_int_equal(c->flows_opt.again_usec, USEC_PER_MIN);
+	assert_int_equal(c->flows_opt.again_max_usec, 60 * USEC_PER_MIN);
+	assert_int_equal(c->keyring.min_usec, USEC_PER_MIN);
+	assert_int_equal(c->keyring.max_usec, 24 * 60 * USEC_PER_MIN);
+	assert_int_equal(c->keyring.refetch_usec, USEC_PER_MIN);
 	config_free(c);
 }
 
@@ -540,8 +548,8 @@ static const struct {
 	{ LEN("[agent]\npolicy = permissive\n"),
 	  ":2: unknown key policy in [agent]" },
 	{ LEN("[agent]\naudit = new\n"), ":2: unknown key audit in [agent]" },
-	{ LEN("[upstream]\ncerts = https://x\n"),
-	  ":2: unknown key certs in [upstream]" },
+	{ LEN("[upstream]\nuniverse = x.example\n"),
+	  ":2: unknown key universe in [upstream]" },
 	{ LEN("[cache]\nwarm = x\n"), ":2: unknown key warm in [cache]" },
 	{ LEN("[limits]\npeer-share = 25%\n"),
 	  ":2: unknown key peer-share in [limits]" },
@@ -586,12 +594,16 @@ static const struct {
 	  "such as 2 or 0.5" },
 	{ LEN("[limits]\nrequests-per-second = 0\n"),
 	  ":2: requests-per-second: 0 is out of range: 0.001 to 100000" },
-	{ LEN("[account default]\nflows = signblob metadata\n"),
-	  ":2: flows: unknown flow metadata: there is signblob" },
+	{ LEN("[account default]\nflows = signblob other\n"),
+	  ":2: flows: unknown flow other: there is signblob, metadata" },
 	{ LEN("[account default]\nflows = signblob\nflows = signblob\n"),
 	  ":3: flows: flow signblob is named twice" },
 	{ LEN("[account default]\nflows =\n"),
-	  ":2: flows: none left: there is signblob" },
+	  ":2: flows: none left: there is signblob, metadata" },
+	{ LEN("[cache]\nverify = maybe\n"),
+	  ":2: verify: bad value \"maybe\": expected auto, claims or required" },
+	{ LEN("[upstream]\ncerts = http://127.0.0.1/certs\n"),
+	  ":2: certs: http://127.0.0.1/certs: https only" },
 	/* upstream */
 	{ LEN("[upstream]\ntest-endpoints = maybe\n"),
 	  ":2: test-endpoints: bad value \"maybe\": expected yes or no" },

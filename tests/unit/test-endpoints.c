@@ -31,10 +31,12 @@ googles_own_endpoints_pass_their_own_check(void **state _unused_)
 	assert_string_equal(at.metadata, "http://169.254.169.254");
 	assert_string_equal(at.iam, "https://iamcredentials.googleapis.com");
 	assert_string_equal(at.token, "https://oauth2.googleapis.com/token");
+	assert_string_equal(at.certs, "https://www.googleapis.com/oauth2/v3/certs");
 	assert_false(at.test);
 	assert_true(is_metadata(at.metadata));
 	assert_true(is_google(at.iam, false));
 	assert_true(is_google(at.token, false));
+	assert_true(is_google(at.certs, false));
 	endpoints_clear(&at);
 	assert_null(at.token);
 	endpoints_clear(&at);

@@ -72,7 +72,9 @@ setup(void **state)
 		.opt = { .assertion_life_usec = LIFE * USEC_PER_SEC,
 			 .assertion_backdate_usec = BACKDATE * USEC_PER_SEC,
 			 .iat_skew_usec = SKEW * USEC_PER_SEC,
-			 .token_life_max_usec = 86400 * USEC_PER_SEC },
+			 .token_life_max_usec = 86400 * USEC_PER_SEC,
+			 /* The fakes speak plain HTTP, and have no keys. */
+			 .verify = FLOW_VERIFY_CLAIMS },
 	};
 	w->deadline = fake_now() + 20 * USEC_PER_SEC;
 	*state = w;
@@ -117,10 +119,13 @@ on_fetched(void *userdata, struct token *token, const struct err *e)
 static int
 begin(struct world *w)
 {
+	static const struct token_key key = { TOKEN_ID, "default", "",
+					      VEC_AUDIENCE };
+
 	w->called = 0;
 	w->token = token_unref(w->token);
 	w->e.status = 0;
-	return flow_fetch(&flow_signblob, &w->ctx, VEC_AUDIENCE, &w->deadline,
+	return flow_fetch(&flow_signblob, &w->ctx, &key, &w->deadline,
 			  on_fetched, w, &w->fetch, &w->e);
 }
 

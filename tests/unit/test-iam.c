@@ -245,6 +245,16 @@ a_reason_counts_and_not_the_message(void **state _unused_)
 }
 
 static void
+only_a_missing_role_may_be_throttling_in_disguise(void **state _unused_)
+{
+	assert_true(failure(403, VEC_B2_BODY).doubtful);
+	assert_false(failure(403, VEC_B3_BODY).doubtful);
+	assert_false(failure(403, VEC_B4_BODY).doubtful);
+	assert_false(failure_with(401, "ACCOUNT_STATE_INVALID", NULL).doubtful);
+	assert_false(failure(403, "{\"error\":{\"message\":\"x\"}}").doubtful);
+}
+
+static void
 an_access_token_taken_no_more_is_told_by_status_401(void **state _unused_)
 {
 	static const char *const bodies[] = { VEC_B5_BODY, "", "<html>", "{}",
@@ -378,6 +388,7 @@ main(void)
 		cmocka_unit_test(
 			other_lasting_reasons_are_denials_of_the_account),
 		cmocka_unit_test(a_reason_counts_and_not_the_message),
+		cmocka_unit_test(only_a_missing_role_may_be_throttling_in_disguise),
 		cmocka_unit_test(
 			an_access_token_taken_no_more_is_told_by_status_401),
 		cmocka_unit_test(an_account_that_does_not_exist_is_a_denial),

@@ -14,6 +14,7 @@
 #include "vectors.h"
 
 #define DIR_URL	"http://169.254.169.254/computeMetadata/v1/"
+#define ID_URL	DIR_URL "instance/service-accounts/default/identity?audience="
 
 static struct http_response
 answer(unsigned status, const char *body)
@@ -50,6 +51,96 @@ requests_are_those_of_the_reference(void **state _unused_)
 	assert_get(&q, DIR_URL "instance/service-accounts/default/token");
 	metadata_value_request(ENDPOINT_METADATA, "project/project-id", &q);
 	assert_get(&q, DIR_URL "project/project-id");
+	metadata_identity_request(ENDPOINT_METADATA, VEC_AUDIENCE, true, false, &q);
+	assert_get(&q, ID_URL
+		   VEC_AUDIENCE "&format=full");
+	metadata_identity_request(ENDPOINT_METADATA, "a&b=c +\xc3\xbc", true, true,
+				  &q);
+	assert_get(&q, ID_URL
+		   "a%26b%3Dc%20%2B%C3%BC&format=full&licenses=TRUE");
+	metadata_identity_request(ENDPOINT_METADATA, "a", false, true, &q);
+	assert_get(&q, ID_URL
+		   "a&format=standard");
+}
+
+/* --- identity token --------------------------------------------------------- */
+
+static struct err
+identity_failure(struct http_response re)
+{
+	struct err e = { .kind = ERR_KINDS };
+	char *token = NULL;
+	int r = metadata_identity_response(&re, "aud", &token, &e);
+
+	assert_int_equal(r, err_kind_errno(e.kind));
+	assert_null(token);
+	assert_true(metadata_identity_response(&re, "aud", &token, NULL) < 0);
+	return e;
+}
+
+static void
+an_identity_token_is_the_whole_body(void **state _unused_)
+{
+	struct http_response re = answer(200, VEC_ID_TOKEN_A5);
+	char *token;
+
+	assert_int_equal(metadata_identity_response(&re, VEC_AUDIENCE, &token,
+						    NULL), 0);
+	assert_string_equal(token, VEC_ID_TOKEN_A5);
+	secret_free(token);
+}
+
+static void
+a_body_that_is_no_token_is_unavailable(void **state _unused_)
+{
+	static const char *const bodies[] = {
+		"", " ", VEC_ID_TOKEN_A5 "\n", "a b", "{\"a\":1}", "<html>",
+		"a\r\nb", "\xc3\xbc",
+	};
+	_cleanup_(freep) char *huge = xcalloc(64 * 1024 + 2, 1);
+	struct http_response re;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++)
+		assert_int_equal(identity_failure(answer(200, bodies[i])).kind,
+				 ERR_UNAVAILABLE);
+	memset(huge, 'a', 64 * 1024 + 1);
+	assert_int_equal(identity_failure(answer(200, huge)).kind, ERR_UNAVAILABLE);
+	re = answer(200, "a");
+	re.body = "a\0b";
+	re.body_len = 3;
+	assert_int_equal(identity_failure(re).kind, ERR_UNAVAILABLE);
+}
+
+static void
+refusals_of_an_identity_token_are_told_apart(void **state _unused_)
+{
+	struct http_response stranger = answer(200, VEC_ID_TOKEN_A5);
+	struct err e;
+
+	e = identity_failure(answer(400, VEC_A11_BODY));
+	assert_int_equal(e.kind, ERR_GOOGLE);
+	assert_int_equal(e.scope, ERR_SCOPE_REQUEST);
+	e = identity_failure(answer(403, VEC_A9_BODY));
+	assert_int_equal(e.kind, ERR_GOOGLE);
+	assert_int_equal(e.scope, ERR_SCOPE_ACCOUNT);
+	e = identity_failure(answer(404, VEC_A12_BODY));
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
+	assert_non_null(strstr(e.msg, "no service account"));
+	/* A path that is not there may be there a second later. */
+	e = identity_failure(answer(404, VEC_A15_BODY));
+	assert_int_equal(e.kind, ERR_UNAVAILABLE);
+	assert_int_equal(identity_failure(answer(429, "")).kind, ERR_UNAVAILABLE);
+	assert_int_equal(identity_failure(answer(503, "")).kind, ERR_UNAVAILABLE);
+	assert_int_equal(identity_failure(answer(302, "")).kind, ERR_UNAVAILABLE);
+
+	stranger.flavor_google = false;
+	assert_int_equal(identity_failure(stranger).kind, ERR_UNAVAILABLE);
+	stranger.status = 400;
+	assert_int_equal(identity_failure(stranger).kind, ERR_UNAVAILABLE);
+	stranger.status = 404;
+	stranger.body = VEC_A12_BODY;
+	stranger.body_len = strlen(VEC_A12_BODY);
+	assert_int_equal(identity_failure(stranger).kind, ERR_UNAVAILABLE);
 }
 
 /* --- account ---------------------------------------------------------------- */
@@ -356,6 +447,9 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_those_of_the_reference),
+		cmocka_unit_test(an_identity_token_is_the_whole_body),
+		cmocka_unit_test(a_body_that_is_no_token_is_unavailable),
+		cmocka_unit_test(refusals_of_an_identity_token_are_told_apart),
 		cmocka_unit_test(an_account_has_email_scopes_and_aliases),
 		cmocka_unit_test(an_account_may_have_no_scopes_at_all),
 		cmocka_unit_test(a_partial_account_may_pass),

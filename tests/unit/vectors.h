@@ -259,3 +259,13 @@
 #define VEC_C8_BODY \
 	"{\"error\":\"invalid_grant\",\"error_description\":\"Invalid JWT: Fa" \
 	"iled audience check.\"}"
+
+/* --- D: Google's public keys */
+#define VEC_D1_BODY \
+	"{\"keys\":[{\"alg\":\"RS256\",\"e\":\"" \
+	VEC_GOOGLE_KEY_E \
+	"\",\"kid\":\"" \
+	VEC_GOOGLE_KEY_KID \
+	"\",\"kty\":\"RSA\",\"n\":\"" \
+	VEC_GOOGLE_KEY_N \
+	"\",\"use\":\"sig\"}]}"

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+
+#include "base/b64.h"
+#include "fake-metadata.h"
+#include "token/flow.h"
+#include "token/rs256.h"
+#include "vectors.h"
+
+#define MS	USEC_PER_MSEC
+#define WHO	"service-accounts/default/?recursive=true"
+#define IDENTITY "service-accounts/default/identity?"
+#define CERTS	"/certs"
+#define AUD	"https://app.example.com"
+
+struct world {
+	sd_event *event;
+	struct http_client *http;
+	struct fake *google;		/* both, for these tests */
+	struct endpoints at;
+	struct account *a;
+	struct keyring *k;
+	struct flow_context ctx;
+	struct rs256_key *key;
+	char *jwks;
+	/* the fetch, and what became of it */
+	uint64_t deadline;
+	struct fetch *fetch;
+	unsigned called;
+	struct token *token;
+	struct err e;
+};
+
+static char *
+number(EVP_PKEY *pkey, const char *name)
+{
+	_cleanup_(freep) char *bytes = NULL;
+	BIGNUM *bn = NULL;
+	size_t len;
+
+	assert_int_equal(EVP_PKEY_get_bn_param(pkey, name, &bn), 1);
+	len = (size_t)BN_num_bytes(bn);
+	bytes = xcalloc(len, 1);
+	BN_bn2bin(bn, (unsigned char *)bytes);
+	BN_free(bn);
+	return b64url_encode(bytes, len);
+}
+
+static void
+make_key(struct world *w)
+{
+	EVP_PKEY *pkey = EVP_RSA_gen(2048);
+	_cleanup_(freep) char *n = number(pkey, OSSL_PKEY_PARAM_RSA_N);
+	_cleanup_(freep) char *e = number(pkey, OSSL_PKEY_PARAM_RSA_E);
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *pem;
+	long len;
+
+	assert_int_equal(PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL,
+						  NULL), 1);
+	len = BIO_get_mem_data(bio, &pem);
+	assert_int_equal(rs256_key_from_pem(pem, (size_t)len, &w->key, NULL), 0);
+	w->jwks = xasprintf("{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"k1\","
+			    "\"n\":\"%s\",\"e\":\"%s\"}]}", n, e);
+	BIO_free(bio);
+	EVP_PKEY_free(pkey);
+}
+
+static int
+setup(void **state)
+{
+	static const struct account_ops ops = { .changed = NULL };
+	struct world *w = xcalloc(1, sizeof(*w));
+	struct account_options o = {
+		.discover_first_usec = MS,
+		.discover_max_usec = 4 * MS,
+		.none_usec = 10 * MS,
+		.token_usec = 10 * USEC_PER_SEC,
+	};
+	struct keyring_options keys = {
+		.min_usec = 60 * USEC_PER_SEC,
+		.max_usec = 60 * USEC_PER_SEC,
+		.refetch_usec = 60 * USEC_PER_SEC,
+		.retry_usec = USEC_PER_SEC,
+		.fetch_usec = 10 * USEC_PER_SEC,
+	};
+
+	assert_true(sd_event_new(&w->event) >= 0);
+	w->http = fake_client_new(w->event);
+	w->google = fake_new(w->event);
+	w->at.metadata = xstrdup(fake_url(w->google));
+	w->at.certs = xasprintf("%s" CERTS, fake_url(w->google));
+	assert_int_equal(account_new(w->event, w->http, &w->at, &o, &ops, w, &w->a,
+				     NULL), 0);
+	w->k = keyring_new(w->event, w->http, &w->at, &keys);
+	w->ctx = (struct flow_context){
+		.event = w->event, .http = w->http, .at = &w->at, .account = w->a,
+		.keyring = w->k,
+		.opt = { .iat_skew_usec = 300 * USEC_PER_SEC,
+			 .token_life_max_usec = 86400 * USEC_PER_SEC },
+	};
+	make_key(w);
+	*state = w;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct world *w = *state;
+
+	fetch_free(w->fetch);
+	token_unref(w->token);
+	keyring_free(w->k);
+	account_free(w->a);
+	http_client_free(w->http);
+	fake_free(w->google);
+	rs256_key_free(w->key);
+	free(w->jwks);
+	free(w->at.metadata);
+	free(w->at.certs);
+	sd_event_unref(w->event);
+	free(w);
+	return 0;
+}
+
+/* A token with these claims beside aud, iss, iat and exp. */
+static char *
+make_token(struct world *w, const char *kid, const char *more, bool spoil)
+{
+	long long now = (long long)time(NULL);
+	_cleanup_(freep) char *head =
+		xasprintf("{\"alg\":\"RS256\",\"kid\":\"%s\"}", kid);
+	_cleanup_(freep) char *claims = xasprintf(
+		"{\"aud\":\"" AUD "\",\"iss\":\"https://accounts.google.com\","
+		"\"iat\":%lld,\"exp\":%lld%s}", now, now + 3600, more);
+	_cleanup_(freep) char *one = b64url_encode(head, strlen(head));
+	_cleanup_(freep) char *two = b64url_encode(claims, strlen(claims));
+	_cleanup_(freep) char *input = xasprintf("%s.%s", one, two), *last = NULL;
+	unsigned char *signature;
+	size_t len;
+
+	assert_int_equal(rs256_sign(w->key, input, strlen(input), &signature, &len,
+				    NULL), 0);
+	signature[7] ^= spoil;
+	last = b64url_encode(signature, len);
+	free(signature);
+	return xasprintf("%s.%s", input, last);
+}
+
+#define EMAIL	",\"email\":\"" VEC_EMAIL "\",\"email_verified\":true"
+#define GOOGLE	",\"google\":{\"compute_engine\":{}}"
+
+static void
+says(struct world *w, const char *more)
+{
+	_cleanup_(freep) char *token = make_token(w, "k1", more, false);
+
+	fake_say(w->google, IDENTITY, 200, token);
+}
+
+static void
+on_fetched(void *userdata, struct token *token, const struct err *e)
+{
+	struct world *w = userdata;
+
+	assert_true(!token == !!e);
+	assert_null(w->fetch);
+	w->called++;
+	w->token = token ? token_ref(token) : NULL;
+	if (e)
+		w->e = *e;
+}
+
+static void
+start(struct world *w, enum token_format format, bool licenses)
+{
+	struct token_key key = { TOKEN_ID, "default", "", AUD };
+
+	w->token = token_unref(w->token);
+	w->called = 0;
+	w->deadline = fake_now() + 20 * USEC_PER_SEC;
+	key.variant = flow_variant(format, licenses);
+	assert_true(sd_event_run(w->event, 0) >= 0);
+	assert_int_equal(flow_fetch(&flow_metadata, &w->ctx, &key, &w->deadline,
+				    on_fetched, w, &w->fetch, &w->e), 0);
+}
+
+static void
+fetch(struct world *w, enum token_format format)
+{
+	fake_say(w->google, WHO, 200, VEC_A2_BODY);
+	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
+	start(w, format, false);
+	RUN_UNTIL(w->event, w->called);
+}
+
+static void
+fails(struct world *w, enum token_format format, enum err_kind kind,
+      const char *words)
+{
+	fetch(w, format);
+	assert_null(w->token);
+	assert_int_equal(w->e.kind, kind);
+	if (!strstr(w->e.msg, words))
+		fail_msg("no \"%s\" in \"%s\"", words, w->e.msg);
+}
+
+/* --- tests -------------------------------------------------------------------- */
+
+static void
+a_full_token_is_verified_and_marked(void **state)
+{
+	struct world *w = *state;
+
+	says(w, EMAIL GOOGLE);
+	fake_say(w->google, CERTS, 200, w->jwks);
+	fetch(w, TOKEN_FULL);
+	assert_non_null(w->token);
+	assert_true(token_is_full(w->token));
+	assert_string_equal(token_flow(w->token), "metadata");
+	assert_string_equal(token_email(w->token), VEC_EMAIL);
+	assert_int_equal(fake_count_of(w->google, IDENTITY), 1);
+	assert_int_equal(fake_count_of(w->google, "&format=full HTTP"), 1);
+	assert_int_equal(fake_count_of(w->google, CERTS), 1);
+}
+
+static void
+formats_and_licences_are_asked_for(void **state)
+{
+	struct world *w = *state;
+
+	w->ctx.opt.verify = FLOW_VERIFY_CLAIMS;
+	says(w, EMAIL);
+	fetch(w, TOKEN_STANDARD);
+	assert_non_null(w->token);
+	assert_false(token_is_full(w->token));
+	assert_int_equal(fake_count_of(w->google, "&format=standard HTTP"), 1);
+	start(w, TOKEN_FULL, true);
+	RUN_UNTIL(w->event, w->called);
+	assert_non_null(w->token);
+	/* Without the claim it is none, whatever was asked for. */
+	assert_false(token_is_full(w->token));
+	assert_int_equal(fake_count_of(w->google, "full&licenses=TRUE "), 1);
+}
+
+static void
+a_standard_token_never_describes_the_vm(void **state)
+{
+	struct world *w = *state;
+
+	w->ctx.opt.verify = FLOW_VERIFY_CLAIMS;
+	says(w, EMAIL GOOGLE);
+	fails(w, TOKEN_STANDARD, ERR_UNAVAILABLE, "it has the claim google");
+}
+
+static void
+standard_tokens_without_email_are_a_denial_of_these(void **state)
+{
+	struct world *w = *state;
+
+	says(w, "");
+	fails(w, TOKEN_STANDARD, ERR_GOOGLE, "standard tokens have no email");
+	assert_int_equal(w->e.scope, ERR_SCOPE_ACCOUNT);
+	assert_false(w->e.doubtful);
+	says(w, GOOGLE);
+	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "no email");
+}
+
+static void
+what_came_by_plain_http_needs_a_signature_of_googles(void **state)
+{
+	_cleanup_(freep) char *spoilt = NULL, *stranger = NULL;
+	struct world *w = *state;
+
+	spoilt = make_token(w, "k1", EMAIL GOOGLE, true);
+	stranger = make_token(w, "k2", EMAIL GOOGLE, false);
+	fake_say(w->google, CERTS, 200, w->jwks);
+	fake_say(w->google, IDENTITY, 200, spoilt);
+	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "the signature is not that of");
+	fake_say(w->google, IDENTITY, 200, stranger);
+	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "signed with key k2");
+	w->ctx.opt.verify = FLOW_VERIFY_REQUIRED;
+	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "signed with key k2");
+	w->ctx.opt.verify = FLOW_VERIFY_CLAIMS;
+	fetch(w, TOKEN_FULL);
+	assert_non_null(w->token);
+}
+
+static void
+without_keys_there_is_no_token(void **state)
+{
+	struct world *w = *state;
+
+	says(w, EMAIL GOOGLE);
+	fake_say(w->google, CERTS, 500, "");
+	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "Google's public keys: HTTP 500");
+	assert_non_null(strstr(w->e.hint, "verify = claims"));
+}
+
+static void
+claims_are_checked_in_every_mode(void **state)
+{
+	static const enum flow_verify modes[] = {
+		FLOW_VERIFY_AUTO, FLOW_VERIFY_CLAIMS, FLOW_VERIFY_REQUIRED,
+	};
+	struct world *w = *state;
+
+	fake_say(w->google, CERTS, 200, w->jwks);
+	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
+		w->ctx.opt.verify = modes[i];
+		says(w, ",\"email\":\"x@y\",\"email_verified\":true" GOOGLE);
+		fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "the metadata server's ID "
+		      "token: ID token: email is x@y");
+		says(w, EMAIL GOOGLE ",\"aud\":\"other\"");
+		fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "aud is other");
+		says(w, EMAIL GOOGLE ",\"exp\":1767229200");
+		fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "exp");
+	}
+}
+
+static void
+the_account_is_waited_for(void **state)
+{
+	struct world *w = *state;
+
+	w->ctx.opt.verify = FLOW_VERIFY_CLAIMS;
+	says(w, EMAIL GOOGLE);
+	start(w, TOKEN_FULL, false);
+	fake_run_to(w->event, fake_now() + 10 * MS);
+	assert_int_equal(fake_count_of(w->google, IDENTITY), 0);
+	fake_say(w->google, WHO, 200, VEC_A2_BODY);
+	RUN_UNTIL(w->event, w->called);
+	assert_non_null(w->token);
+}
+
+static void
+refusals_are_passed_on(void **state)
+{
+	struct world *w = *state;
+
+	fake_say(w->google, IDENTITY, 403, "");
+	fails(w, TOKEN_FULL, ERR_GOOGLE, "denied (HTTP 403)");
+	assert_int_equal(w->e.scope, ERR_SCOPE_ACCOUNT);
+	fake_say(w->google, IDENTITY, 400, VEC_A11_BODY);
+	fails(w, TOKEN_FULL, ERR_GOOGLE, "this audience is not accepted: " AUD);
+	assert_int_equal(w->e.scope, ERR_SCOPE_REQUEST);
+	fake_say(w->google, IDENTITY, 503, "");
+	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "HTTP 503");
+	fake_always(w->google, IDENTITY, "");
+	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "");
+}
+
+static void
+a_fetch_may_be_freed_at_every_step(void **state)
+{
+	struct world *w = *state;
+
+	start(w, TOKEN_FULL, false);			/* account */
+	w->fetch = fetch_free(w->fetch);
+	fake_say(w->google, WHO, 200, VEC_A2_BODY);
+	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
+	start(w, TOKEN_FULL, false);			/* token */
+	RUN_UNTIL(w->event, fake_count_of(w->google, IDENTITY) == 1);
+	w->fetch = fetch_free(w->fetch);
+	says(w, EMAIL GOOGLE);
+	start(w, TOKEN_FULL, false);			/* keys */
+	RUN_UNTIL(w->event, fake_count_of(w->google, CERTS) == 1);
+	w->fetch = fetch_free(w->fetch);
+	fake_say(w->google, CERTS, 200, w->jwks);
+	fake_run_to(w->event, fake_now() + 20 * MS);
+	assert_int_equal(w->called, 0);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_full_token_is_verified_and_marked),
+		TEST(formats_and_licences_are_asked_for),
+		TEST(a_standard_token_never_describes_the_vm),
+		TEST(standard_tokens_without_email_are_a_denial_of_these),
+		TEST(what_came_by_plain_http_needs_a_signature_of_googles),
+		TEST(without_keys_there_is_no_token),
+		TEST(claims_are_checked_in_every_mode),
+		TEST(the_account_is_waited_for),
+		TEST(refusals_are_passed_on),
+		TEST(a_fetch_may_be_freed_at_every_step),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
