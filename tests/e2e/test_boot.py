@@ -59,7 +59,9 @@ def notify(place):
 
 def test_callers_wait_for_the_metadata_server(start_agent, emulator):
     emulator.fault("metadata", "refuse")
-    agent = start_agent(FAST)
+    # Time enough for this test to let it in again.
+    agent = start_agent(FAST + "metadata-tries = 20\nmetadata-backoff = 50ms\n"
+                        "metadata-backoff-max = 500ms\n")
     answers = []
     targets = [f"/v1/token?audience={AUDIENCE}", f"{DEFAULT}/identity?audience={AUDIENCE}",
                f"{DEFAULT}/email", "/computeMetadata/v1/project/project-id"]

@@ -89,8 +89,10 @@ def test_warm_request_costs_five_calls_on_one_connection(agent):
             for _ in range(300):
                 assert it.ask(TOKEN)["Gce-Oidc-Cache"] == "hit"
     names = [name for name, _ in trace.calls()]
-    assert names.count("sendto") == 300
-    assert len(names) / 300 <= 5.0, names[:20]
+    # The last answer may be here before strace has seen its call return.
+    answers = names.count("sendto")
+    assert answers in (299, 300)
+    assert len(names) / answers <= 5.0, names[:20]
 
 
 def turns(trace):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Answers of the metadata server (google/metadata.h); fuzz-response.h says how
-   the input is read.  Each is read as each of the three.
+   the input is read.  Each is read as each of the four.
 
    - Success needs status 200 and the server's own flavor, and what comes out is
      fit for paths, headers and commands.
@@ -107,6 +107,29 @@ check_value(const struct http_response *re)
 	free(value);
 }
 
+/* An audience that is not accepted is status 400, and no fault of the account. */
+static void
+check_identity(const struct http_response *re)
+{
+	char *token = NULL;
+	struct err e;
+	int r = metadata_identity_response(re, "https://a.example/\xc3\xa9", &token,
+					   &e);
+
+	if (r < 0 && re->status == 400 && re->flavor_google) {
+		check_err(&e, r);
+		CHECK(e.kind == ERR_GOOGLE && e.scope == ERR_SCOPE_REQUEST);
+	} else if (r < 0) {
+		check_failure(re, &e, r);
+	} else {
+		check_success(re);
+		CHECK(strlen(token) == re->body_len && re->body_len <= 64 * 1024);
+		check_graph(token, re->body_len);
+	}
+	CHECK(!token == (r < 0));
+	secret_free(token);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -116,6 +139,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_account(&re);
 	check_token(&re);
 	check_value(&re);
+	check_identity(&re);
 	free(body);
 	return 0;
 }
