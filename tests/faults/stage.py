@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One case of the matrix, from a healthy upstream through a fault and back."""
+
+import itertools
+import os
+
+from e2e.conftest import wait_for
+from judge import Asked, judge, must
+from matrix import DOWN, LATE
+from resources import fds_left
+from steps import Listener, step
+from timing import FRESH, FULL_LIFE, NEAR_LIFE
+
+OTHERS = 3              # requests of a flight, beside those to the upstream that fails
+RECOVERY = 10.0         # seconds, until it is
+GROWTH = 4 << 20        # bytes, of an agent's memory over all cases of a file
+SANITIZERS = os.environ.get("SANITIZERS", "no") not in ("", "no")
+
+
+class Stage:
+    numbers = itertools.count(1)
+
+    def __init__(self, bench, emulator):
+        self.bench = bench
+        self.emulator = emulator
+        self.agent = None
+        self.email = emulator.email
+        self.jwks = emulator.keys()["google"]["keys"]
+        self.patient = 5        # seconds; a caller who waits until all is well again
+        self.audience = None
+        self.mark = 0           # requests to the emulator up to here count no more
+        self.renew()
+
+    def play(self, case):
+        self.emulator.set(**dict(case.upstream.settings))
+        with Listener() as elsewhere:
+            if case.alone:
+                self._alone(case, elsewhere.address)
+            else:
+                self._shared(case, elsewhere.address)
+            must(elsewhere.seen == [], f"a redirect was followed: {elsewhere.seen}")
+
+    def play_with(self, agent, case):
+        """The same with an agent of the caller's, who answers for it himself."""
+        self.agent = agent
+        getattr(self, "_" + case.state)(case, "127.0.0.1:9")
+        self.recovered()
+
+    def renew(self):
+        """For a case: what no agent has in its cache."""
+        self.audience = f"https://case-{next(self.numbers)}.example.com"
+
+    def _shared(self, case, elsewhere):
+        try:
+            self.agent = self.bench.agent()
+            getattr(self, "_" + case.state)(case, elsewhere)
+            self.recovered()
+            self._nothing_left()
+        except BaseException:
+            self.bench.replace()
+            raise
+
+    def _alone(self, case, elsewhere):
+        """An agent that starts when the fault is there already."""
+        self._spoil(case, elsewhere)
+        self.agent = self.bench.start()
+        try:
+            self._without_token(case)
+            self.emulator.unfault()
+            self.recovered()
+        finally:
+            wrong = self.agent.finish()
+        must(not wrong, "; ".join(wrong))
+
+    # --- the states
+
+    def _cold(self, case, elsewhere):
+        self._prime(self.audience + "/other")
+        self._spoil(case, elsewhere)
+        self._without_token(case)
+        self.emulator.unfault()
+
+    def _warm(self, case, elsewhere):
+        token = self._prime(self.audience).text
+        self._spoil(case, elsewhere)
+        for demand in ({}, {"wait": 0}, {"min_fresh": 3000}, {"directive": "only-if-cached"}):
+            asked = self.ask(**demand)
+            must((asked.mark, asked.text) == ("hit", token), f"not the cached token: {asked}")
+        self._asked_upstream(case, flights=0)
+        self.emulator.unfault()
+
+    def _near(self, case, elsewhere):
+        """The token in the cache is good, and a better one would be welcome."""
+        self.emulator.set(id_token_life=NEAR_LIFE)
+        self._prime(self.audience)
+        self._spoil(case, elsewhere)
+        self.emulator.set(id_token_life=FULL_LIFE)
+        asked = self.ask()
+        if case.expect.code is None or not case.strikes:
+            must(asked.mark in ("miss", "shared"), f"not a better token: {asked}")
+            self._asked_upstream(case, flights=1)
+        else:
+            must(asked.mark == "hit", f"not the cached token: {asked}")
+            # Who demands more than that is as those who have nothing, and may join
+            # a flight whose tries are over before its own time is.
+            self._without_token(case, flights=2, min_fresh=FRESH)
+        self.emulator.unfault()
+
+    # --- what they consist of
+
+    def ask(self, audience=None, **demands):
+        """An answer that holds the invariant."""
+        asked = Asked(self.agent, audience or self.audience, **demands)
+        judge(asked, self.email, self.jwks)
+        return asked
+
+    def _prime(self, audience):
+        asked = self.ask(audience, wait=self.patient)
+        must(asked.mark in ("miss", "shared"), f"not a first token: {asked}")
+        if self.agent.pid and self.bench.before is None:
+            self.bench.before = self.bench.resources_of(self.agent).look()
+        return asked
+
+    def _spoil(self, case, elsewhere):
+        options = dict(case.fault.options)
+        if case.fault.kind == "redirect":
+            options["location"] = f"http://{elsewhere}/"
+        if case.fault.kind not in ("refuse", "tls"):
+            options["match"] = case.upstream.match
+        self.mark = self._last_request()
+        self.emulator.fault(case.upstream.service, case.fault.kind, **options)
+
+    def _without_token(self, case, flights=1, **demands):
+        """The caller has nothing in the cache that would do."""
+        asked = self.ask(**demands)
+        joined = flights > 1 and case.expect == LATE and asked.code == DOWN.code
+        if not joined:
+            self._as_expected(case, asked)
+        self._asked_upstream(case, flights)
+        if case.expect.code == "denied-by-google":
+            last = self._last_request()
+            self._as_expected(case, self.ask(**demands))
+            must(self._last_request() == last, "a denial is not remembered")
+
+    @staticmethod
+    def _as_expected(case, asked):
+        expect = case.expect
+        must(asked.code == expect.code, f"not {expect.code or 'a token'}: {asked}")
+        if expect.code is None:
+            must(asked.mark in ("miss", "shared"), f"from where? {asked}")
+        for words in expect.words:
+            must(words in asked.text, f"{words!r} is not in {asked.text!r}")
+
+    def recovered(self):
+        """All is well upstream, and who asks now gets a token of full life; one that
+        was denied, as soon as that is forgotten."""
+        wait_for(lambda: self.ask(wait=self.patient, min_fresh=FRESH).code is None,
+                 "the next clean request works", RECOVERY)
+
+    # --- what it has cost
+
+    def _last_request(self):
+        return max((record["number"] for record in self.emulator.requests()), default=0)
+
+    def _asked_upstream(self, case, flights):
+        """What has been asked since the fault came is within the budget."""
+        asked = [step(record) for record in self.emulator.requests()
+                 if record["number"] > self.mark]
+        spoilt = asked.count(case.upstream.step)
+        must(spoilt <= case.asks * flights and len(asked) <= (OTHERS + case.asks) * flights,
+             f"over the budget: {asked}")
+        if flights and case.strikes and case.fault.counted:
+            (fault,) = self.emulator.faults()
+            must(fault["hits"] > 0, f"nobody has met the fault: {asked}")
+
+    def _nothing_left(self):
+        if not self.agent.pid:
+            return
+        resources, before, left = self.bench.resources_of(self.agent), self.bench.before, []
+
+        def all_closed():
+            left[:] = fds_left(before, resources.look())
+            return not left
+
+        wait_for(all_closed, left, RECOVERY)
+        if not SANITIZERS:
+            grown = resources.look().memory - before.memory
+            must(grown <= GROWTH, f"memory has grown by {grown >> 10} KiB")

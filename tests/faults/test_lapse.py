@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The end of a token's life while upstream is dead.  An agent of a peer's looked at
+the clock, waited for its upstream in vain, and then judged the token in its cache by
+the time before the wait: it handed out one that had expired."""
+
+import threading
+import time
+
+import pytest
+
+from e2e.conftest import wait_for
+from judge import Asked, judge
+from matrix import NOT_YET, UPSTREAMS
+from timing import FULL_LIFE
+
+LIFE = 2                # seconds
+BEFORE = 0.3            # the caller comes so long before the end, and waits for longer
+
+# Those without which there is no new token for whoever has had one.
+ASKED = [upstream for upstream in UPSTREAMS if upstream not in NOT_YET and not upstream.lasts]
+DEAD = {"hang": {}, "drip": {"interval": 0.01}, "status": {"status": 503}}
+
+
+@pytest.fixture(autouse=True)
+def everybody_is_asked(emulator):
+    """Each new token takes all steps, with an access token of its own."""
+    for upstream in ASKED:
+        emulator.set(**dict(upstream.settings))
+
+
+@pytest.fixture
+def token(stage, bench, emulator):
+    """One that ends soon; and when."""
+    stage.agent = bench.agent()
+    emulator.set(id_token_life=LIFE)
+    asked = stage.ask(wait=5)
+    return judge(asked, stage.email, stage.jwks)["exp"]
+
+
+def shortly_before(exp):
+    wait_for(lambda: time.time() >= exp - BEFORE, "the token is near its end", poll=0.001)
+
+
+def spoil(stage, upstream, kind):
+    stage.emulator.set(id_token_life=FULL_LIFE)
+    stage.emulator.fault(upstream.service, kind, match=upstream.match, **DEAD[kind])
+
+
+@pytest.mark.parametrize("upstream", ASKED, ids=lambda upstream: upstream.name)
+@pytest.mark.parametrize("kind", DEAD)
+def test_token_that_ends_while_its_caller_waits_is_not_served(stage, token, upstream, kind):
+    spoil(stage, upstream, kind)
+    shortly_before(token)
+    asked = stage.ask()         # the invariant: live, or an error
+    assert asked.code in (None, "unavailable", "timeout")
+    wait_for(lambda: time.time() >= token, "the token's end")
+    assert stage.ask(directive="only-if-cached").code == "timeout"
+    assert stage.ask(wait=0).code in ("unavailable", "timeout")
+    stage.emulator.unfault()
+    stage.recovered()
+
+
+def test_every_caller_around_the_end_gets_a_live_token_or_an_error(stage, token):
+    """A new one each 10 ms, from before the end until after it."""
+    spoil(stage, ASKED[-1], "hang")
+    shortly_before(token)
+    answers, callers, end = [], [], token + BEFORE
+
+    def call():
+        answers.append(Asked(stage.agent, stage.audience))
+
+    def next_call():
+        callers.append(threading.Thread(target=call))
+        callers[-1].start()
+        return time.time() > end
+
+    wait_for(next_call, "the last of the callers", poll=0.01)
+    for caller in callers:
+        caller.join()
+    assert len(answers) == len(callers) > 10
+    for asked in answers:
+        judge(asked, stage.email, stage.jwks)
+    assert "timeout" in {asked.code for asked in answers}
+    stage.emulator.unfault()
+    stage.recovered()
+
+
+def test_upstream_that_comes_back_after_the_end_is_waited_for(stage, token):
+    spoil(stage, ASKED[-1], "hang")
+    shortly_before(token)
+    answers = []
+    caller = threading.Thread(
+        target=lambda: answers.append(Asked(stage.agent, stage.audience, wait=5)))
+    caller.start()
+    wait_for(lambda: time.time() >= token, "the token's end")
+    stage.emulator.unfault()
+    caller.join()
+    assert judge(answers[0], stage.email, stage.jwks)["exp"] > token
+    assert answers[0].mark in ("miss", "shared")
+
+
+def test_failed_renewal_leaves_the_token_in_the_cache_as_it_is(stage, bench, emulator):
+    stage.agent = bench.agent()
+    token = stage.ask(wait=5).text
+    for upstream in ASKED:
+        for kind in DEAD:
+            spoil(stage, upstream, kind)
+            assert stage.ask(directive="no-cache").code is None
+            asked = stage.ask()
+            assert (asked.mark, asked.text) == ("hit", token)
+            emulator.unfault()
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize("upstream", ASKED, ids=lambda upstream: upstream.name)
+def test_retry_after_within_the_callers_time_is_kept(bench, stage, emulator, upstream):
+    stage.agent = agent = bench.start("retry-after-max = 5s\n")
+    try:
+        emulator.fault(upstream.service, "status", status=429, match=upstream.match, times=1,
+                       headers={"Retry-After": "1"})
+        asked = stage.ask(wait=5)
+        assert asked.code is None
+        times = [record["time"] for record in emulator.requests(upstream.service)
+                 if upstream.match in f"{record['method']} {record['target']}"]
+        # The agent counts from the time at which it woke up for the answer.
+        assert len(times) == 2 and times[1] - times[0] > 0.95
+    finally:
+        wrong = agent.finish()
+    assert not wrong

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every wait of the agent at about 1:100, so that a case takes a second at most.
+
+Lives of tokens are whole seconds and cannot be scaled so: the wish is longer than
+here is written elsewhere, and the emulator's tokens near their end have 12 s.
+The tries of one request to the metadata server are over before a caller's wait is,
+as by default; those to Google are not."""
+
+WAIT = 0.8              # of a caller who does not say
+WAIT_MAX = 10           # of one who does
+DENIED = 0.6            # a denial is remembered
+METADATA_TRIES = 3
+GOOGLE_TRIES = 4
+NEAR_LIFE = 12          # seconds; of tokens that are near their end from the start
+FRESH = 20              # a demand that such a token does not meet
+FULL_LIFE = 3600
+
+TIMING = f"""
+[limits]
+requests-per-second = 10000
+# Four flights that never end, and nobody is served any more.
+flights = 4
+[timing]
+metadata-connect = 100ms
+metadata-try = 150ms
+metadata-backoff = 1ms
+metadata-backoff-max = 50ms
+metadata-tries = {METADATA_TRIES}
+google-connect = 250ms
+google-try = 300ms
+google-backoff = 10ms
+google-backoff-max = 200ms
+google-tries = {GOOGLE_TRIES}
+retry-after-max = 600ms
+discover = 5ms
+discover-max = 100ms
+boot-grace = 0
+no-account = 600ms
+access-token-fetch = 5s
+assertion-life = 36s
+assertion-backdate = 1s
+iat-skew = 3s
+denied = {int(DENIED * 1000)}ms
+unavailable = 10ms
+unavailable-max = 300ms
+linger = 1200ms
+wish = {NEAR_LIFE + 3}s
+brand-new = 0
+wait = {int(WAIT * 1000)}ms
+wait-max = {WAIT_MAX}s
+drain = 5s
+"""
