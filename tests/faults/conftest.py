@@ -20,10 +20,10 @@ class Bench:
         self._agent = None
         self.before = None      # Resources.look() of the shared agent, when idle
 
-    def start(self, config=""):
+    def start(self, config="", prefix=()):
         """An agent for one test; whoever asks for it finishes it."""
         agent = Agent(self._program, "\n".join((
-            self._emulator.agent_config(), TIMING, config, ANYONE)))
+            self._emulator.agent_config(), TIMING, config, ANYONE)), prefix=prefix)
         agent.wait_ready()
         return agent
 

@@ -13,6 +13,7 @@ from timing import FRESH, FULL_LIFE, NEAR_LIFE
 
 OTHERS = 3              # requests of a flight, beside those to the upstream that fails
 RECOVERY = 10.0         # seconds, until it is
+STORM = 12              # callers who ask again at once, after an error
 GROWTH = 4 << 20        # bytes, of an agent's memory over all cases of a file
 SANITIZERS = os.environ.get("SANITIZERS", "no") not in ("", "no")
 
@@ -62,7 +63,7 @@ class Stage:
 
     def _alone(self, case, elsewhere):
         """An agent that starts when the fault is there already."""
-        self._spoil(case, elsewhere)
+        self.spoil(case, elsewhere)
         self.agent = self.bench.start()
         try:
             self._without_token(case)
@@ -76,13 +77,13 @@ class Stage:
 
     def _cold(self, case, elsewhere):
         self._prime(self.audience + "/other")
-        self._spoil(case, elsewhere)
+        self.spoil(case, elsewhere)
         self._without_token(case)
         self.emulator.unfault()
 
     def _warm(self, case, elsewhere):
         token = self._prime(self.audience).text
-        self._spoil(case, elsewhere)
+        self.spoil(case, elsewhere)
         for demand in ({}, {"wait": 0}, {"min_fresh": 3000}, {"directive": "only-if-cached"}):
             asked = self.ask(**demand)
             must((asked.mark, asked.text) == ("hit", token), f"not the cached token: {asked}")
@@ -93,7 +94,7 @@ class Stage:
         """The token in the cache is good, and a better one would be welcome."""
         self.emulator.set(id_token_life=NEAR_LIFE)
         self._prime(self.audience)
-        self._spoil(case, elsewhere)
+        self.spoil(case, elsewhere)
         self.emulator.set(id_token_life=FULL_LIFE)
         asked = self.ask()
         if case.expect.code is None or not case.strikes:
@@ -121,7 +122,7 @@ class Stage:
             self.bench.before = self.bench.resources_of(self.agent).look()
         return asked
 
-    def _spoil(self, case, elsewhere):
+    def spoil(self, case, elsewhere):
         options = dict(case.fault.options)
         if case.fault.kind == "redirect":
             options["location"] = f"http://{elsewhere}/"
@@ -141,6 +142,11 @@ class Stage:
             last = self._last_request()
             self._as_expected(case, self.ask(**demands))
             must(self._last_request() == last, "a denial is not remembered")
+        elif case.expect.code:
+            for _ in range(STORM):
+                asked = self.ask(**{**demands, "wait": 0})
+                must(asked.code is not None, f"a token, from where? {asked}")
+            self._asked_upstream(case, flights + STORM // 4)
 
     @staticmethod
     def _as_expected(case, asked):

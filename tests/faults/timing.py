@@ -20,7 +20,10 @@ TIMING = f"""
 requests-per-second = 10000
 # Four flights that never end, and nobody is served any more.
 flights = 4
+[cache]
+refresh-ahead = 6s
 [timing]
+refresh-jitter = 3s
 metadata-connect = 100ms
 metadata-try = 150ms
 metadata-backoff = 1ms

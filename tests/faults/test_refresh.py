@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A token that is fetched anew ahead of its end, behind everybody's back, while
+something is wrong upstream: who asks meanwhile notices nothing."""
+
+import time
+
+import pytest
+
+from e2e.conftest import wait_for
+from judge import judge
+from matrix import NOT_YET, UPSTREAMS, cases
+from steps import step
+from timing import FULL_LIFE
+
+LIFE = 5                # seconds: fetched anew when 2 or 3 of them are over
+NO_WISHES = "wish = 0\n"  # only a refresh goes upstream
+FAULTS = ("hang", "503-twice", "403", "aud", "wrong-host")
+
+REFRESHES = [case for upstream in UPSTREAMS if upstream not in NOT_YET and not upstream.lasts
+             for case in cases(upstream) if case.state == "near" and case.fault.name in FAULTS]
+
+
+@pytest.fixture
+def agent(bench):
+    agent = bench.start(NO_WISHES)
+    yield agent
+    wrong = agent.finish()
+    assert not wrong, "; ".join(wrong)
+
+
+def asked_for(emulator, case):
+    return [record for record in emulator.requests() if step(record) == case.upstream.step]
+
+
+@pytest.mark.parametrize("case", REFRESHES, ids=lambda case: f"{case.upstream.name}-{case.fault.name}")
+def test_refresh_that_fails_disturbs_nobody(stage, agent, emulator, case):
+    emulator.set(id_token_life=LIFE, **dict(case.upstream.settings))
+    stage.agent = agent
+    asked = stage.ask(wait=5)
+    end = judge(asked, stage.email, stage.jwks)["exp"]
+    stage.spoil(case, "127.0.0.1:9")
+    emulator.set(id_token_life=FULL_LIFE)
+    wait_for(lambda: emulator.faults()[0]["hits"] > 0, "the refresh meets the fault")
+    for _ in range(20):
+        again = stage.ask(wait=0)
+        assert again.mark == "hit" and (again.text == asked.text or case.expect.code is None)
+    assert len(asked_for(emulator, case)) <= 1 + case.asks
+    emulator.unfault()
+    wait_for(lambda: judge(stage.ask(), stage.email, stage.jwks)["exp"] > end,
+             "the next refresh succeeds")
+    assert time.time() < end, "the token's end came first"
