@@ -83,6 +83,7 @@ span_of(const struct failures *f, const struct err *e, const struct failure *las
 		return f->opt.denied_usec;
 	case ERR_UNAVAILABLE:
 	case ERR_TIMEOUT:
+	case ERR_NOT_FOUND:	/* said by the metadata server, which may mend */
 		if (!last || last->e.kind == ERR_GOOGLE)
 			return f->opt.unavailable_first_usec;
 		return MIN(2 * last->span, f->opt.unavailable_max_usec);
