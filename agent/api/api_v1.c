@@ -9,6 +9,7 @@
 #include "api/requests.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "google/metadata.h"
 
 #define MIN_FRESH_MAX	3000	/* seconds; Google's tokens live for 3,600 */
 
@@ -388,7 +389,7 @@ healthz(struct api *a, struct http_exchange *x)
 			return reply_ok(x, "text/plain", NULL, "ok\n", 3);
 		break;
 	case ACCOUNT_NONE:
-		err_set(&e, ERR_NOT_FOUND, "this VM has no service account");
+		metadata_no_account(&e);
 		break;
 	default:
 		account_sought_error(acc, &e);

@@ -131,10 +131,8 @@ description(const struct http_response *re, char ret[static TEXT_SHOW_SIZE])
 }
 
 static int
-no_account(const struct http_response *re, const char *or, struct err *e)
+no_account(struct err *e, const char *or, const char *words)
 {
-	char shown[TEXT_SHOW_SIZE];
-	const char *words = description(re, shown);
 	int r = err_set(e, ERR_NOT_FOUND,
 			"this VM has no service account%s%s%s", or,
 			words[0] ? ": " : "", words);
@@ -143,6 +141,12 @@ no_account(const struct http_response *re, const char *or, struct err *e)
 		 "INSTANCE --service-account=EMAIL --scopes=cloud-platform; "
 		 "start it again");
 	return r;
+}
+
+int
+metadata_no_account(struct err *e)
+{
+	return no_account(e, "", "");
 }
 
 static bool
@@ -223,7 +227,7 @@ metadata_account_response(const struct http_response *re,
 
 	r = check_status(re, what, e);
 	if (r < 0 && re->status == 404 && re->flavor_google)
-		return no_account(re, "", e);
+		return no_account(e, "", description(re, shown));
 	if (r < 0)
 		return r;
 
@@ -262,13 +266,15 @@ metadata_token_response(const struct http_response *re, char **ret_token,
 {
 	static const char what[] = "access token";
 	_cleanup_(json_freep) struct json *j = NULL;
+	char shown[TEXT_SHOW_SIZE];
 	const char *token, *type;
 	int64_t life;
 	int r;
 
 	r = check_status(re, what, e);
 	if (r < 0 && re->status == 404 && re->flavor_google)
-		return no_account(re, " or one without scopes", e);
+		return no_account(e, " or one without scopes",
+				  description(re, shown));
 	if (r == err_kind_errno(ERR_GOOGLE))
 		err_hint(e, "the VM's access scopes may be missing; stop the VM; "
 			 "gcloud compute instances set-service-account INSTANCE "

@@ -33,6 +33,8 @@ void metadata_account_clear(struct metadata_account *a);
 void metadata_account_request(const char *base_url, struct http_request *ret);
 int metadata_account_response(const struct http_response *re,
 			      struct metadata_account *ret, struct err *e);
+/* ERR_NOT_FOUND, and how to mend it: what the response above says of a 404. */
+int metadata_no_account(struct err *e);
 
 /* .../service-accounts/default/token.  The text is freed with secret_free();
    *ret_life is in seconds. */

@@ -155,12 +155,6 @@ wait_new(struct account *a, struct wait_list *list, const uint64_t *deadline,
 /* Discovery. */
 
 static int
-no_account(struct err *e)
-{
-	return err_set(e, ERR_NOT_FOUND, "this VM has no service account");
-}
-
-static int
 ask_account(struct account *a, struct err *e)
 {
 	struct http_request q = { 0 };
@@ -245,7 +239,7 @@ account_none(struct account *a)
 {
 	struct err e;
 
-	no_account(&e);
+	metadata_no_account(&e);
 	metadata_account_clear(&a->info);
 	account_forget_access(a, &e);
 	a->failed = false;
@@ -305,7 +299,7 @@ account_when_found(struct account *a, const uint64_t *deadline,
 	if (a->state == ACCOUNT_FOUND)
 		return 1;
 	if (a->state == ACCOUNT_NONE)
-		return no_account(e);
+		return metadata_no_account(e);
 
 	r = wait_new(a, &a->waits, deadline, userdata, ret, e);
 	if (r >= 0)
@@ -371,7 +365,7 @@ account_access_token(struct account *a, const uint64_t *deadline,
 	int r;
 
 	if (a->state != ACCOUNT_FOUND)
-		return no_account(e);
+		return metadata_no_account(e);
 	if (a->access && now_boot(a) < a->access_stale) {
 		*ret_token = a->access;
 		return 1;

@@ -335,6 +335,8 @@ where_there_is_none_it_is_looked_for_again_every_while(void **state)
 	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_NONE);
 	assert_int_equal(wait_found(w, &x), -ENOENT);
 	assert_int_equal(x.e.kind, ERR_NOT_FOUND);
+	assert_non_null(strstr(x.e.hint, "gcloud compute instances "
+					 "set-service-account"));
 	assert_null(account_email(w->a));
 	assert_int_equal(wait_token(w, &x), -ENOENT);
 
