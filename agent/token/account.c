@@ -178,12 +178,14 @@ ask_later(struct account *a, uint64_t delay)
 static void
 ask_failed(struct account *a, const struct err *e)
 {
+	uint64_t wish = MIN(e->retry_usec, a->opt.none_usec);
+
 	a->last_error = *e;
 	a->last_error.kind = ERR_UNAVAILABLE;	/* nobody knows yet, that is all */
 	a->failed = true;
 	if (a->state != ACCOUNT_FOUND)
 		ask_later(a, a->state == ACCOUNT_NONE ? a->opt.none_usec
-			     : a->delay);
+			     : MAX(a->delay, wish));
 	a->delay = MIN(2 * a->delay, a->opt.discover_max_usec);
 }
 

@@ -323,6 +323,24 @@ an_account_that_comes_while_the_vm_boots_is_found(void **state)
 }
 
 static void
+a_metadata_server_that_asks_for_time_gets_some(void **state)
+{
+	static const char busy[] = "HTTP/1.1 429 Too Many Requests\r\n"
+		"Metadata-Flavor: Google\r\nRetry-After: 3600\r\n"
+		"Content-Length: 0\r\n\r\n";
+	struct world *w = *state;
+
+	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
+	fake_once(w->mds, WHO, busy);
+	begin(w);
+	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
+	assert_int_equal(fake_count(w->mds), 2);
+	/* As long as it is left alone where there is none, and no longer. */
+	assert_true(fake_request(w->mds, 1)->came - fake_request(w->mds, 0)->came >=
+		    w->opt.none_usec);
+}
+
+static void
 where_there_is_none_it_is_looked_for_again_every_while(void **state)
 {
 	struct waiter x = { 0 };
@@ -886,6 +904,7 @@ main(void)
 		TEST(only_a_metadata_server_counts_as_one),
 		TEST(while_the_vm_boots_no_account_is_not_believed),
 		TEST(an_account_that_comes_while_the_vm_boots_is_found),
+		TEST(a_metadata_server_that_asks_for_time_gets_some),
 		TEST(where_there_is_none_it_is_looked_for_again_every_while),
 		TEST(default_and_its_email_mean_the_account),
 		TEST(it_is_looked_for_anew_at_most_once_a_while),
