@@ -112,7 +112,7 @@ send_token(struct http_exchange *x, const struct token_question *q,
 	snprintf(fields, sizeof(fields),
 		 "Cache-Control: private, max-age=%llu\r\n"
 		 "Gce-Oidc-Cache: %s\r\nGce-Oidc-Flow: %s\r\n%s",
-		 (unsigned long long)token_left(t, (int64_t)time(NULL)),
+		 (unsigned long long)token_left_surely(t, (int64_t)time(NULL)),
 		 sources[source], token_flow(t), format);
 	text = token_reveal(t, &len);
 	reply_ok(x, q->content_type, fields, text, len);

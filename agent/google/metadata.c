@@ -335,7 +335,7 @@ metadata_identity_response(const struct http_response *re, const char *audience,
 		return refused_audience(audience, e);
 	r = check_status(re, what, e);
 	if (r < 0 && re->status == 404 && re->flavor_google)
-		return says_no_account(re) ? no_account(re, "", e)
+		return says_no_account(re) ? metadata_no_account(e)
 			: unavailable(re, what, "HTTP 404", e);
 	if (r < 0)
 		return r;

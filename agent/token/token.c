@@ -162,6 +162,14 @@ token_left(const struct token *t, int64_t now)
 	return (uint64_t)t->exp - (uint64_t)now;
 }
 
+uint64_t
+token_left_surely(const struct token *t, int64_t now)
+{
+	uint64_t left = token_left(t, now);
+
+	return left > 0 ? left - 1 : 0;
+}
+
 const char *
 token_reveal(const struct token *t, size_t *ret_len)
 {

@@ -51,8 +51,11 @@ const char *token_flow(const struct token *t);	/* "" if unknown */
 const char *token_email(const struct token *t);	/* likewise */
 bool token_is_full(const struct token *t);
 
-/* Whole seconds that the token is good for at "now"; 0 when it is not. */
+/* Seconds that the token is good for at "now"; 0 when it is not.  A clock that is
+   cut to whole seconds makes it up to one second more than it is ... */
 uint64_t token_left(const struct token *t, int64_t now);
+/* ... and this is what it is good for at least, whatever was cut off. */
+uint64_t token_left_surely(const struct token *t, int64_t now);
 
 /* The secret.  Callers: the answer to a peer that the policy admits, and the
    request that carries a bearer.  Found by grep. */

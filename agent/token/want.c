@@ -10,10 +10,11 @@ want_check(const struct broker_want *w, const struct token *t, int64_t now,
 
 	if (left == 0)
 		return err_set(e, ERR_UNAVAILABLE, "the token expired meanwhile");
-	if (left < w->min_left)
+	if (token_left_surely(t, now) < w->min_left)
 		return err_set(e, ERR_UNAVAILABLE,
 			       "the newest token is good for %llu s, not for the "
-			       "%llu s asked for", (unsigned long long)left,
+			       "%llu s asked for",
+			       (unsigned long long)token_left_surely(t, now),
 			       (unsigned long long)w->min_left);
 	return 0;
 }
@@ -27,7 +28,7 @@ want_check_cached(const struct broker_want *w, const struct want_options *o,
 	uint64_t left = token_left(t, now);
 	int r;
 
-	if (left < w->min_left || (w->no_cache && rest <= 0)) {
+	if (token_left_surely(t, now) < w->min_left || (w->no_cache && rest <= 0)) {
 		if (rest <= 0 || w->only_if_cached)
 			return 0;
 		r = want_check(w, t, now, e);

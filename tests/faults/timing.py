@@ -16,6 +16,8 @@ FRESH = 20              # a demand that such a token does not meet
 FULL_LIFE = 3600
 
 TIMING = f"""
+[account default]
+flows = signblob
 [limits]
 requests-per-second = 10000
 # Four flights that never end, and nobody is served any more.
@@ -43,6 +45,7 @@ access-token-fetch = 5s
 assertion-life = 36s
 assertion-backdate = 1s
 iat-skew = 3s
+denial-doubt = 50ms
 denied = {int(DENIED * 1000)}ms
 unavailable = 10ms
 unavailable-max = 300ms

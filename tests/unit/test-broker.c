@@ -885,8 +885,8 @@ static void
 a_demand_is_met_from_the_cache_or_by_a_flight(void **state)
 {
 	struct world *w = *state;
-	struct caller x = { .want = { .min_left = 300 } };
-	struct caller y = { .want = { .min_left = 302 } };
+	struct caller x = { .want = { .min_left = 299 } };
+	struct caller y = { .want = { .min_left = 301 } };
 
 	begin(w);
 	cached(w, "a", 1000, 301);

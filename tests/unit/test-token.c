@@ -72,6 +72,8 @@ seconds_left_end_with_the_expiry(void **state _unused_)
 					    NULL);
 
 		assert_true(token_left(t, table[i].now) == table[i].left);
+		assert_true(token_left_surely(t, table[i].now) ==
+			    (table[i].left > 0 ? table[i].left - 1 : 0));
 		token_unref(t);
 	}
 }
