@@ -109,7 +109,8 @@ def _judge_token(asked, email, jwks):
     must(left >= (asked.min_fresh or 0) - TRANSIT,
          f"good for {left:.1f} s, not for the {asked.min_fresh} s asked for")
     age = re.fullmatch(r"private, max-age=(\d+)", headers["Cache-Control"] or "")
-    must(age and abs(int(age[1]) - left) < 2 and int(age[1]) >= (asked.min_fresh or 0),
+    must(age and left - 2 - LATE <= int(age[1]) <= left + TRANSIT
+         and int(age[1]) >= (asked.min_fresh or 0),
          f"{headers['Cache-Control']} of a token good for {left:.1f} s")
     must(asked.mark in ("hit", "miss", "shared"), f"Gce-Oidc-Cache: {asked.mark}")
     must(asked.code is None, f"a token and an error: {asked}")

@@ -125,6 +125,17 @@ def test_failed_renewal_leaves_the_token_in_the_cache_as_it_is(stage, bench, emu
             emulator.unfault()
 
 
+def test_no_second_is_promised_that_is_not_there(stage, emulator, unhurried):
+    """Not by a clock that knows whole seconds only."""
+    stage.agent = unhurried
+    emulator.set(id_token_life=LIFE)
+    token = judge(stage.ask(wait=5), stage.email, stage.jwks)["exp"]
+    wait_for(lambda: time.time() >= token - 0.6, "half a second is left", poll=0.001)
+    spoil(stage, ASKED[-1], "status")
+    assert stage.ask(directive="only-if-cached").answer.headers["Cache-Control"] == "private, max-age=0"
+    assert stage.ask(min_fresh=1).code == "unavailable"
+
+
 # Retry-After
 
 
