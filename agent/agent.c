@@ -320,7 +320,6 @@ agent_serve(struct agent *agent, struct err *e)
 		.host = agent->host,
 	}, &config->api);
 
-	config->server.every_answer = api_every_answer;
 	return http_server_new(agent->event, &config->server, &api_server_ops,
 			       agent->api, &agent->server, e);
 }
@@ -329,15 +328,14 @@ agent_serve(struct agent *agent, struct err *e)
 static int
 agent_listen(struct agent *agent, const char *path, struct err *e)
 {
-	_cleanup_(freep) char *fds_owner = NULL;
 	int *fds = NULL, n, r = 0;
 
 	n = service_sockets(&fds, e);
-	fds_owner = (char *)fds;
 	if (n < 0)
 		return n;
 	for (int i = 0; r >= 0 && i < n; i++)
 		r = http_server_listen(agent->server, fds[i], 0, e);
+	free(fds);
 	if (r < 0 || (n > 0 && !path))
 		return r;
 
