@@ -133,13 +133,38 @@ utf8_next(const unsigned char *s, size_t len, size_t *ret_len)
 	return c;
 }
 
+/* Are these eight bytes printable ASCII, all of them? */
+static bool
+is_ascii_word(const unsigned char *s)
+{
+	const uint64_t ones = UINT64_MAX / 255, tops = ones * 0x80;
+	uint64_t w, del;
+
+	memcpy(&w, s, sizeof(w));
+	del = w ^ ones * 0x7f;
+	return !(((w - ones * 0x20) | (del - ones) | w) & tops);
+}
+
+/* How much at the start is printable ASCII: most text is, from end to end, so
+   this takes eight bytes at a time, and may stop up to seven early. */
+static size_t
+ascii_run(const unsigned char *s, size_t len)
+{
+	size_t i = 0;
+
+	while (len - i >= 8 && is_ascii_word(s + i))
+		i += 8;
+	/* The last eight once more, for those that are no whole word. */
+	return i >= 8 && len - i < 8 && is_ascii_word(s + len - 8) ? len : i;
+}
+
 bool
 text_is_utf8(const void *s, size_t len)
 {
 	const unsigned char *in = s;
-	size_t n;
+	size_t n = ascii_run(in, len);
 
-	for (; len > 0; in += n, len -= n)
+	for (in += n, len -= n; len > 0; in += n, len -= n)
 		if (utf8_next(in, len, &n) < 0)
 			return false;
 	return true;
@@ -150,7 +175,7 @@ is_plain(int32_t c)
 {
 	static const struct {
 		int32_t from, to;
-	} harmful[] = {
+	} harmful[] = {	/* in their order */
 		{ 0x00, 0x1f },		/* C0 */
 		{ 0x7f, 0x9f },		/* DEL, C1 */
 		{ 0x61c, 0x61c },	/* bidi: Arabic letter mark */
@@ -161,8 +186,8 @@ is_plain(int32_t c)
 		{ 0xfeff, 0xfeff },	/* byte order mark */
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(harmful); i++)
-		if (c >= harmful[i].from && c <= harmful[i].to)
+	for (size_t i = 0; i < ARRAY_SIZE(harmful) && c >= harmful[i].from; i++)
+		if (c <= harmful[i].to)
 			return false;
 	return true;
 }
@@ -171,10 +196,10 @@ bool
 text_is_plain(const void *s, size_t len)
 {
 	const unsigned char *in = s;
+	size_t n = ascii_run(in, len);
 	int32_t c;
-	size_t n;
 
-	for (; len > 0; in += n, len -= n) {
+	for (in += n, len -= n; len > 0; in += n, len -= n) {
 		c = utf8_next(in, len, &n);
 		if (c < 0 || !is_plain(c))
 			return false;
