@@ -261,8 +261,8 @@ api_request(void *userdata, struct http_exchange *x)
 {
 	const struct http_head *h = http_exchange_head(x);
 	const struct route *route = route_find(h->path);
-	char shown[TEXT_SHOW_SIZE];
-	struct err e;
+	char shown[TEXT_SHOW_SIZE] _unset_;
+	struct err e _unset_;
 
 	request_client(x)->json = wants_json(h);
 	if (!(route && route->open) && check_headers(h, &e) < 0)

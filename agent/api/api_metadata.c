@@ -397,7 +397,7 @@ identity_get(struct question *q)
 	struct api *a = q->api;
 	char *audience = NULL;
 	bool full, licenses;
-	struct err e;
+	struct err e _unset_;
 	int r;
 
 	r = request_param(x, "format", &format, &e);
@@ -427,10 +427,10 @@ void
 metadata_get(struct api *a, struct http_exchange *x)
 {
 	struct http_span raw = http_exchange_head(x)->path;
-	char shown[TEXT_SHOW_SIZE];
+	char shown[TEXT_SHOW_SIZE] _unset_;
 	struct question *q;
 	struct place at = { 0 };
-	struct err e;
+	struct err e _unset_;
 
 	switch (tree_find(raw, &at)) {
 	case TREE_SLASHLESS:

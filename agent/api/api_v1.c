@@ -47,7 +47,7 @@ static int
 resolve_account(const struct api *a, const char *name, const char **ret,
 		struct err *e)
 {
-	char shown[TEXT_SHOW_SIZE];
+	char shown[TEXT_SHOW_SIZE] _unset_;
 
 	if (account_is(a->ctx.account, name)) {
 		*ret = "default";
@@ -99,8 +99,8 @@ send_token(struct http_exchange *x, const struct token_question *q,
 		[BROKER_SHARED] = "shared",
 	};
 	enum token_format is = token_is_full(t) ? TOKEN_FULL : TOKEN_STANDARD;
+	char fields[256] _unset_;
 	const char *format = "";
-	char fields[256];
 	const char *text;
 	size_t len;
 
@@ -152,7 +152,7 @@ on_token(void *userdata, struct token *t, enum broker_source source,
 	 const struct err *failed)
 {
 	struct waiting *w = userdata;
-	struct err e;
+	struct err e _unset_;
 
 	/* Judged again: the policy may be another one than before the wait. */
 	if (failed)
@@ -171,7 +171,7 @@ ask_broker(struct waiting *w)
 	enum token_format format = w->q.format;
 	struct api *a = w->api;
 	struct token *t;
-	struct err e;
+	struct err e _unset_;
 	int r;
 
 	if (resolve_account(a, w->account, &key.account, &e) < 0 ||
@@ -208,7 +208,7 @@ on_account(void *userdata, _unused_ struct account *acc, const struct err *faile
 static void
 ask_account(struct waiting *w)
 {
-	struct err e;
+	struct err e _unset_;
 	int r;
 
 	/* There is one account only: whom no rule gives it need not wait. */
@@ -227,7 +227,7 @@ void
 reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 {
 	struct waiting *w = xcalloc(1, sizeof(*w));
-	struct err e;
+	struct err e _unset_;
 
 	w->api = a;
 	w->x = x;
@@ -250,7 +250,7 @@ v1_token(struct api *a, struct http_exchange *x)
 {
 	_cleanup_(freep) char *account = NULL;
 	char *audience;
-	struct err e;
+	struct err e _unset_;
 
 	if (request_param(x, "account", &account, &e) < 0 ||
 	    !(audience = request_audience(a, x, &e)))

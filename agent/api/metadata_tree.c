@@ -104,7 +104,7 @@ enum tree_found
 tree_find(struct http_span raw, struct place *ret)
 {
 	size_t root = strlen(METADATA_ROOT), len;
-	char path[PATH_MAX_LEN + 1];
+	char path[PATH_MAX_LEN + 1] _unset_;
 	struct place found = { 0 };
 
 	if (raw.len < root)

@@ -13,6 +13,14 @@
 #define _printf_(f, a)	__attribute__((format(printf, f, a)))
 #define _unused_	__attribute__((unused))
 
+/* The compiler is told to clear locals.  Not this one: it is large, on the way of
+   every request, and written before anybody reads it. */
+#if __has_attribute(uninitialized)
+#define _unset_		__attribute__((uninitialized))
+#else
+#define _unset_
+#endif
+
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 #define container_of(ptr, type, member) \
