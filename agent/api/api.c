@@ -173,29 +173,25 @@ request_flag(const struct http_exchange *x, const char *name, bool *ret,
 	return 0;
 }
 
-char *
-request_audience(const struct api *a, const struct http_exchange *x,
-		 struct err *e)
+const char *
+request_audience(struct api *a, const struct http_exchange *x, struct err *e)
 {
-	struct buf b = BUF_INIT(a->opt.max_audience);
-	char *audience = NULL;
+	struct buf *b = &a->audience;
 	int r;
 
-	r = http_query_get(http_exchange_head(x)->query, "audience", &b, e);
-	if (r < 0 && b.overflow)
+	buf_reset(b);
+	r = http_query_get(http_exchange_head(x)->query, "audience", b, e);
+	if (r < 0 && b->overflow)
 		err_set(e, ERR_REQUEST, "the audience is longer than %zu bytes",
 			a->opt.max_audience);
-	if (r >= 0 && b.len == 0)
+	if (r >= 0 && b->len == 0)
 		r = err_set(e, ERR_REQUEST,
 			    "non-empty audience parameter required");
-	else if (r >= 0 && (!text_is_utf8(buf_str(&b), b.len) ||
-			    !text_is_plain(buf_str(&b), b.len)))
+	else if (r >= 0 && (!text_is_utf8(buf_str(b), b->len) ||
+			    !text_is_plain(buf_str(b), b->len)))
 		r = err_set(e, ERR_REQUEST, "the audience holds bytes that are not "
 			    "UTF-8, or control characters");
-	if (r >= 0)
-		audience = buf_steal(&b);
-	buf_free(&b);
-	return audience;
+	return r >= 0 ? buf_str(b) : NULL;
 }
 
 int
@@ -344,6 +340,7 @@ api_new(const struct api_context *ctx, const struct api_options *o)
 	a->opt = *o;
 	a->limit = limit_new(&o->limit);
 	a->clients = clients_new(o->connections_per_peer, o->recheck_usec);
+	a->audience = BUF_INIT(o->max_audience);
 	return a;
 }
 
@@ -355,6 +352,7 @@ api_free(struct api *a)
 
 	limit_free(a->limit);
 	clients_free(a->clients);
+	buf_free(&a->audience);
 	free(a);
 	return NULL;
 }

@@ -395,7 +395,7 @@ identity_get(struct question *q)
 	_cleanup_(freep) char *format = NULL;
 	struct http_exchange *x = q->x;
 	struct api *a = q->api;
-	char *audience = NULL;
+	const char *audience = NULL;
 	bool full, licenses;
 	struct err e _unset_;
 	int r;

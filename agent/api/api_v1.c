@@ -21,7 +21,7 @@ struct waiting {
 	struct ticket *ticket;
 	struct broker_want want;
 	struct token_question q;	/* its account and audience are ours */
-	char *account;
+	char *account, *audience;
 	struct err *failed;		/* of one format; now the other is tried */
 };
 
@@ -30,7 +30,7 @@ waiting_free(struct waiting *w)
 {
 	account_wait_free(w->account_wait);
 	ticket_free(w->ticket);
-	free(w->q.audience);
+	free(w->audience);
 	free(w->account);
 	free(w->failed);
 	free(w);
@@ -223,22 +223,52 @@ ask_account(struct waiting *w)
 	on_account(w, NULL, r < 0 ? &e : NULL);
 }
 
+/* Most requests are answered here, and leave nothing behind. */
+static bool
+reply_cached(struct api *a, struct http_exchange *x, const struct token_question *q,
+	     const struct broker_want *want)
+{
+	struct token_key key = {
+		.kind = TOKEN_ID,
+		.account = "default",
+		.variant = flows_variant(a->ctx.flows, q->format, q->licenses),
+		.audience = q->audience,
+	};
+	struct err e _unset_;
+	struct token *t;
+
+	if (strcmp(q->account, "default") != 0)
+		return false;
+	if (check_policy(a, x, q->audience, false, &e) < 0) {
+		reply_error(x, &e);
+		return true;
+	}
+	t = broker_hit(a->ctx.broker, &key, want);
+	if (t)
+		send_token(x, q, t, BROKER_HIT);
+	return t != NULL;
+}
+
 void
 reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 {
-	struct waiting *w = xcalloc(1, sizeof(*w));
+	struct broker_want want = { .owner = request_client(x)->owner };
 	struct err e _unset_;
+	struct waiting *w;
 
+	if (read_freshness(x, &want, &e) < 0 ||
+	    request_deadline(a, x, &want.deadline, &e) < 0)
+		return reply_error(x, &e);
+	if (reply_cached(a, x, &q, &want))
+		return;
+
+	w = xcalloc(1, sizeof(*w));
 	w->api = a;
 	w->x = x;
+	w->want = want;
 	w->q = q;
 	w->q.account = w->account = xstrdup(q.account);
-	w->want.owner = request_client(x)->owner;
-	if (read_freshness(x, &w->want, &e) < 0 ||
-	    request_deadline(a, x, &w->want.deadline, &e) < 0) {
-		reply_error(x, &e);
-		return waiting_free(w);
-	}
+	w->q.audience = w->audience = xstrdup(q.audience);
 	if (strcmp(q.account, "default") == 0)
 		ask_broker(w);
 	else
@@ -249,7 +279,7 @@ void
 v1_token(struct api *a, struct http_exchange *x)
 {
 	_cleanup_(freep) char *account = NULL;
-	char *audience;
+	const char *audience;
 	struct err e _unset_;
 
 	if (request_param(x, "account", &account, &e) < 0 ||
@@ -315,8 +345,8 @@ whoami_verdict(struct buf *b, const struct api *a, struct peer *p,
 
 /* The question asked along with whoami: 1 and *ret, 0 if there is none. */
 static int
-whoami_question(const struct api *a, const struct http_exchange *x,
-		char **ret_audience, struct policy_query *ret, struct err *e)
+whoami_question(struct api *a, const struct http_exchange *x,
+		struct policy_query *ret, struct err *e)
 {
 	_cleanup_(freep) char *kind = NULL, *account = NULL;
 	int r, has;
@@ -342,11 +372,10 @@ whoami_question(const struct api *a, const struct http_exchange *x,
 	ret->account = "default";
 
 	if (request_has(x, "audience") || (has && ret->kind <= POLICY_JWT)) {
-		*ret_audience = request_audience(a, x, e);
-		if (!*ret_audience)
+		ret->audience = request_audience(a, x, e);
+		if (!ret->audience)
 			return err_kind_errno(ERR_REQUEST);
 	}
-	ret->audience = *ret_audience;
 	return has || ret->audience;
 }
 
@@ -355,12 +384,11 @@ v1_whoami(struct api *a, struct http_exchange *x)
 {
 	struct buf b = BUF_INIT(1024 * 1024);
 	struct peer *p = &request_client(x)->peer;
-	_cleanup_(freep) char *audience = NULL;
 	struct policy_query q = { 0 };
 	struct err e;
 	int r;
 
-	r = whoami_question(a, x, &audience, &q, &e);
+	r = whoami_question(a, x, &q, &e);
 	if (r < 0)
 		return reply_error(x, &e);
 

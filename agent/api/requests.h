@@ -12,6 +12,7 @@ struct api {
 	struct api_options opt;
 	struct limit *limit;
 	struct clients *clients;
+	struct buf audience;		/* of the request being handled */
 };
 
 typedef void handler_fn(struct api *a, struct http_exchange *x);
@@ -30,10 +31,10 @@ void reply_ok(struct http_exchange *x, const char *content_type,
 	      const char *fields, const void *body, size_t len);
 
 /* A token for the client: policy, freshness, broker, and the answer, now or
-   later.  Takes over audience. */
+   later. */
 struct token_question {
-	char *audience;
-	const char *account;		/* as asked for; borrowed */
+	const char *audience;
+	const char *account;		/* as asked for */
 	const char *content_type;
 	enum token_format format;
 	bool licenses;			/* with TOKEN_FULL */
@@ -42,9 +43,10 @@ struct token_question {
 };
 void reply_token(struct api *a, struct http_exchange *x, struct token_question q);
 
-/* The parameter "audience": checked, newly allocated; or NULL and e. */
-char *request_audience(const struct api *a, const struct http_exchange *x,
-		       struct err *e);
+/* The parameter "audience": checked, good until the next request; or NULL and
+   e. */
+const char *request_audience(struct api *a, const struct http_exchange *x,
+			     struct err *e);
 bool request_has(const struct http_exchange *x, const char *name);
 /* Any other parameter, at most 512 bytes: 1 and newly allocated, 0, negative. */
 int request_param(const struct http_exchange *x, const char *name, char **ret,

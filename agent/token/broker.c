@@ -273,6 +273,18 @@ take_off(struct broker *b, const struct token_key *key,
 	return r;
 }
 
+struct token *
+broker_hit(struct broker *b, const struct token_key *key,
+	   const struct broker_want *want)
+{
+	int64_t now = broker_wall(b);
+	struct token *t = cache_get(b->cache, key, now);
+	struct err e _unset_;
+
+	return t && want_check_cached(want, &b->opt.want, t, now, &e) > 0
+		? t : NULL;
+}
+
 int
 broker_get(struct broker *b, const struct token_key *key,
 	   const struct broker_want *want, broker_done_fn *done, void *userdata,
