@@ -3,8 +3,9 @@
 /* What the metadata server lacks: /v1/token, /v1/whoami, /healthz.  Also the one
    way by which a token leaves for a client, reply_token(). */
 
-#include <stdio.h>
+#include <assert.h>
 #include <string.h>
+#include <time.h>
 
 #include "api/requests.h"
 #include "base/json.h"
@@ -89,33 +90,52 @@ read_freshness(const struct http_exchange *x, struct broker_want *w,
 	return 0;
 }
 
+/* Lines of an answer's head.  snprintf() would be a good part of the work of a
+   warm request. */
+struct lines {
+	char text[256];
+	size_t len;
+};
+
+static void
+lines_add(struct lines *l, const char *s)
+{
+	size_t len = strlen(s);
+
+	assert(len < sizeof(l->text) - l->len);
+	memcpy(l->text + l->len, s, len + 1);
+	l->len += len;
+}
+
 static void
 send_token(struct http_exchange *x, const struct token_question *q,
 	   const struct token *t, enum broker_source source)
 {
 	static const char *const sources[] = {
-		[BROKER_HIT] = "hit",
-		[BROKER_MISS] = "miss",
-		[BROKER_SHARED] = "shared",
+		[BROKER_HIT] = "\r\nGce-Oidc-Cache: hit\r\nGce-Oidc-Flow: ",
+		[BROKER_MISS] = "\r\nGce-Oidc-Cache: miss\r\nGce-Oidc-Flow: ",
+		[BROKER_SHARED] = "\r\nGce-Oidc-Cache: shared\r\nGce-Oidc-Flow: ",
 	};
 	enum token_format is = token_is_full(t) ? TOKEN_FULL : TOKEN_STANDARD;
-	char fields[256] _unset_;
-	const char *format = "";
+	struct lines fields _unset_;
+	char left[TEXT_U64_SIZE];
 	const char *text;
 	size_t len;
 
+	text_from_u64(left, token_left_surely(t, (int64_t)time(NULL)));
+	fields.len = 0;
+	lines_add(&fields, "Cache-Control: private, max-age=");
+	lines_add(&fields, left);
+	lines_add(&fields, sources[source]);
+	lines_add(&fields, token_flow(t));
+	lines_add(&fields, "\r\n");
 	/* Stock SDKs always ask for a full token, and need no more of it than the
 	   email, which ours always have. */
 	if (is != q->format || (q->any_format && is == TOKEN_FULL))
-		format = is == TOKEN_FULL ? "Gce-Oidc-Format: full\r\n"
-				: "Gce-Oidc-Format: standard\r\n";
-	snprintf(fields, sizeof(fields),
-		 "Cache-Control: private, max-age=%llu\r\n"
-		 "Gce-Oidc-Cache: %s\r\nGce-Oidc-Flow: %s\r\n%s",
-		 (unsigned long long)token_left_surely(t, (int64_t)time(NULL)),
-		 sources[source], token_flow(t), format);
+		lines_add(&fields, is == TOKEN_FULL ? "Gce-Oidc-Format: full\r\n"
+				: "Gce-Oidc-Format: standard\r\n");
 	text = token_reveal(t, &len);
-	reply_ok(x, q->content_type, fields, text, len);
+	reply_ok(x, q->content_type, fields.text, text, len);
 }
 
 static void

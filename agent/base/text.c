@@ -235,6 +235,21 @@ text_hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+size_t
+text_from_u64(char ret[static TEXT_U64_SIZE], uint64_t v)
+{
+	char digits[TEXT_U64_SIZE], *d = digits + sizeof(digits);
+	size_t len;
+
+	*--d = '\0';
+	do
+		*--d = (char)('0' + v % 10);
+	while ((v /= 10) > 0);
+	len = (size_t)(digits + sizeof(digits) - d);
+	memcpy(ret, d, len);
+	return len - 1;
+}
+
 char *
 text_percent_encode(const char *s)
 {

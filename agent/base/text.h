@@ -31,6 +31,10 @@ bool text_to_u64(const char *s, size_t len, uint64_t max, uint64_t *ret);
 /* Its value; -1: none. */
 int text_hex_digit(char c);
 
+/* The same backwards; returns the length.  ret is NUL-terminated. */
+#define TEXT_U64_SIZE	21
+size_t text_from_u64(char ret[static TEXT_U64_SIZE], uint64_t v);
+
 /* Append s percent-encoded (all but A-Z a-z 0-9 - . _ ~) to a NUL-terminated
    newly allocated string. */
 char *text_percent_encode(const char *s);

@@ -128,6 +128,7 @@ struct http_server {
 
 	int64_t date;		/* what date_line says, Unix seconds */
 	char date_line[40];
+	size_t date_len;
 	struct epoll_event events[SERVER_BATCH];
 	char in[HTTP_MAX_HEAD];
 	char scratch[SERVER_SCRATCH];

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/text.h"
 #include "http/conn.h"
 #include "http/message.h"
 
@@ -16,7 +17,7 @@ exchange_conn(const struct http_exchange *x)
 	return container_of((struct http_exchange *)x, struct conn, x);
 }
 
-static char *
+static inline char *
 put(char *p, const char *s, size_t len)
 {
 	if (len > 0)
@@ -30,19 +31,10 @@ puts_(char *p, const char *s)
 	return put(p, s, strlen(s));
 }
 
+#define PUT_LITERAL(p, s)	put((p), (s), sizeof(s) - 1)
+
 static char *
-put_number(char *p, size_t n)
-{
-	char digits[24], *d = digits + sizeof(digits);
-
-	do
-		*--d = (char)('0' + n % 10);
-	while ((n /= 10) > 0);
-	return put(p, d, (size_t)(digits + sizeof(digits) - d));
-}
-
-static const char *
-date_line(struct http_server *s)
+put_date(char *to, struct http_server *s)
 {
 	uint64_t usec = 0;
 	int64_t date;
@@ -53,50 +45,48 @@ date_line(struct http_server *s)
 	if (date != s->date) {
 		p = puts_(s->date_line, "Date: ");
 		http_date_format(date, p);
-		puts_(p + strlen(p), "\r\n")[0] = '\0';
+		p = puts_(p + strlen(p), "\r\n");
+		s->date_len = (size_t)(p - s->date_line);
 		s->date = date;
 	}
-	return s->date_line;
+	return put(to, s->date_line, s->date_len);
 }
 
-/* An upper bound. */
-static size_t
-answer_size(const struct http_server *s, const struct http_reply *r)
-{
-	return 256 + s->every_len + r->body_len +
-	       (r->content_type ? strlen(r->content_type) : 0) +
-	       (r->fields ? strlen(r->fields) : 0);
-}
+/* What stands in every answer, but for what the handler and the options add: less
+   than this. */
+#define ANSWER_ROOM	256
 
 /* Head and body in one piece: two pieces cost more than the copy. */
 static size_t
-answer_write(struct conn *c, const struct http_reply *r, char *to)
+answer_write(struct conn *c, const struct http_reply *r, size_t type_len,
+	     size_t fields_len, char *to)
 {
 	struct http_server *s = c->x.server;
 	char *p = to;
 
-	p = puts_(p, c->minor_0 ? "HTTP/1.0 " : "HTTP/1.1 ");
-	p = put_number(p, r->status);
+	p = PUT_LITERAL(p, "HTTP/1.1 ");
+	if (c->minor_0)
+		p[-2] = '0';
+	p += text_from_u64(p, r->status);
 	*p++ = ' ';
 	p = puts_(p, http_reason(r->status));
-	p = puts_(p, "\r\n");
-	p = puts_(p, date_line(s));
+	p = PUT_LITERAL(p, "\r\n");
+	p = put_date(p, s);
 	if (r->status != STATUS_NO_CONTENT) {
-		p = puts_(p, "Content-Length: ");
-		p = put_number(p, r->body_len);
-		p = puts_(p, "\r\n");
+		p = PUT_LITERAL(p, "Content-Length: ");
+		p += text_from_u64(p, r->body_len);
+		p = PUT_LITERAL(p, "\r\n");
 	}
 	if (r->content_type) {
-		p = puts_(p, "Content-Type: ");
-		p = puts_(p, r->content_type);
-		p = puts_(p, "\r\n");
+		p = PUT_LITERAL(p, "Content-Type: ");
+		p = put(p, r->content_type, type_len);
+		p = PUT_LITERAL(p, "\r\n");
 	}
 	p = put(p, s->opt.every_answer, s->every_len);
-	if (r->fields)
-		p = puts_(p, r->fields);
+	p = put(p, r->fields, fields_len);
 	if (c->closing)
-		p = puts_(p, "Connection: close\r\n");
-	p = puts_(p, "\r\n");
+		p = PUT_LITERAL(p, "Connection: close\r\n");
+	p = PUT_LITERAL(p, "\r\n");
 	if (!c->head_only && r->status != STATUS_NO_CONTENT)
 		p = put(p, r->body, r->body_len);
 	return (size_t)(p - to);
@@ -196,7 +186,8 @@ http_exchange_reply(struct http_exchange *x, const struct http_reply *r)
 {
 	struct http_server *s = x->server;
 	struct conn *c = exchange_conn(x);
-	size_t size = answer_size(s, r), len;
+	size_t type_len = r->content_type ? strlen(r->content_type) : 0;
+	size_t fields_len = r->fields ? strlen(r->fields) : 0, size, len;
 	char *p = s->scratch;
 
 	assert(c->state == CONN_ASKED || c->state == CONN_WAIT);
@@ -208,9 +199,10 @@ http_exchange_reply(struct http_exchange *x, const struct http_reply *r)
 	if (r->close || s->draining || s->now >= c->expires)
 		c->closing = true;
 
+	size = ANSWER_ROOM + type_len + s->every_len + fields_len + r->body_len;
 	if (size > sizeof(s->scratch))
 		p = xcalloc(size, 1);
-	len = answer_write(c, r, p);
+	len = answer_write(c, r, type_len, fields_len, p);
 	conn_send_answer(c, p, len);
 
 	explicit_bzero(p, len);
