@@ -256,10 +256,14 @@ static void
 api_request(void *userdata, struct http_exchange *x)
 {
 	const struct http_head *h = http_exchange_head(x);
-	const struct route *route = route_find(h->path);
+	const struct noted *noted = http_exchange_note(x);
 	char shown[TEXT_SHOW_SIZE] _unset_;
+	const struct route *route;
 	struct err e _unset_;
 
+	if (noted && reply_noted(userdata, x, noted))
+		return;
+	route = route_find(h->path);
 	request_client(x)->json = wants_json(h);
 	if (!(route && route->open) && check_headers(h, &e) < 0)
 		return reply_error(x, &e);
@@ -309,11 +313,18 @@ api_forget(void *userdata, void *ctx)
 	client_free(a->clients, ctx);
 }
 
+static void
+api_drop(_unused_ void *userdata, void *note)
+{
+	noted_free(note);
+}
+
 const struct http_server_ops api_server_ops = {
 	.admit = api_admit,
 	.forget = api_forget,
 	.request = api_request,
 	.refuse = api_refuse,
+	.drop = api_drop,
 };
 
 int

@@ -243,29 +243,67 @@ ask_account(struct waiting *w)
 	on_account(w, NULL, r < 0 ? &e : NULL);
 }
 
-/* Most requests are answered here, and leave nothing behind. */
-static bool
-reply_cached(struct api *a, struct http_exchange *x, const struct token_question *q,
-	     const struct broker_want *want)
+/* A request for a token, as it was understood: nothing here depends on who asks, or
+   when.  want has no owner and no deadline. */
+struct noted {
+	uint64_t generation;		/* the key's, of the flows */
+	struct token_question q;
+	struct broker_want want;
+	struct cache_key *key;
+	char *audience;
+	bool json;
+};
+
+struct noted *
+noted_free(struct noted *n)
 {
-	struct token_key key = {
+	if (!n)
+		return NULL;
+	free(n->key);
+	free(n->audience);
+	free(n);
+	return NULL;
+}
+
+static struct noted *
+noted_new(const struct api *a, const struct http_exchange *x,
+	  const struct token_question *q, const struct broker_want *want)
+{
+	struct noted *n = xcalloc(1, sizeof(*n));
+
+	n->q = *q;
+	n->q.account = "default";
+	n->q.audience = n->audience = xstrdup(q->audience);
+	n->want.min_left = want->min_left;
+	n->want.no_cache = want->no_cache;
+	n->want.only_if_cached = want->only_if_cached;
+	n->generation = flows_generation(a->ctx.flows);
+	n->key = broker_key(a->ctx.broker, &(struct token_key){
 		.kind = TOKEN_ID,
 		.account = "default",
 		.variant = flows_variant(a->ctx.flows, q->format, q->licenses),
-		.audience = q->audience,
-	};
+		.audience = n->audience,
+	});
+	n->json = request_client(x)->json;
+	return n;
+}
+
+bool
+reply_noted(struct api *a, struct http_exchange *x, const struct noted *n)
+{
 	struct err e _unset_;
 	struct token *t;
 
-	if (strcmp(q->account, "default") != 0)
+	if (n->generation != flows_generation(a->ctx.flows))
 		return false;
-	if (check_policy(a, x, q->audience, false, &e) < 0) {
+	request_client(x)->json = n->json;
+	if (check_policy(a, x, n->audience, false, &e) < 0) {
 		reply_error(x, &e);
 		return true;
 	}
-	t = broker_hit(a->ctx.broker, &key, want);
+	t = broker_hit(a->ctx.broker, n->key, &n->want);
 	if (t)
-		send_token(x, q, t, BROKER_HIT);
+		send_token(x, &n->q, t, BROKER_HIT);
 	return t != NULL;
 }
 
@@ -279,8 +317,6 @@ reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 	if (read_freshness(x, &want, &e) < 0 ||
 	    request_deadline(a, x, &want.deadline, &e) < 0)
 		return reply_error(x, &e);
-	if (reply_cached(a, x, &q, &want))
-		return;
 
 	w = xcalloc(1, sizeof(*w));
 	w->api = a;
@@ -289,10 +325,10 @@ reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 	w->q = q;
 	w->q.account = w->account = xstrdup(q.account);
 	w->q.audience = w->audience = xstrdup(q.audience);
-	if (strcmp(q.account, "default") == 0)
-		ask_broker(w);
-	else
-		ask_account(w);
+	if (strcmp(q.account, "default") != 0)
+		return ask_account(w);
+	http_exchange_keep(x, noted_new(a, x, &q, &want));
+	ask_broker(w);
 }
 
 void

@@ -43,6 +43,12 @@ struct token_question {
 };
 void reply_token(struct api *a, struct http_exchange *x, struct token_question q);
 
+/* The same question once more, as it was understood the first time: false where
+   that is not enough for an answer. */
+struct noted;
+bool reply_noted(struct api *a, struct http_exchange *x, const struct noted *n);
+struct noted *noted_free(struct noted *n);
+
 /* The parameter "audience": checked, good until the next request; or NULL and
    e. */
 const char *request_audience(struct api *a, const struct http_exchange *x,

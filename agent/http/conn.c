@@ -251,7 +251,9 @@ conn_refuse(struct conn *c, const struct err *e, bool linger)
 {
 	struct http_server *s = c->x.server;
 
-	s->head = (struct http_head){ .method = HTTP_OTHER };
+	s->parsed = (struct http_head){ .method = HTTP_OTHER };
+	s->head = &s->parsed;
+	s->recent = NULL;
 	s->body = (struct http_span){ NULL, 0 };
 	c->closing = true;
 	c->linger = linger;
@@ -284,16 +286,16 @@ conn_parse(struct conn *c, const char *p, size_t len, size_t *scanned,
 	if (len < *need)
 		return 0;
 	c->head_only = c->minor_0 = false;
-	n = http_parse(p, len, scanned, &s->head, e);
+	n = recent_parse(c, p, len, scanned, e);
 	if (n <= 0)
 		return n;
 
-	c->head_only = s->head.method == HTTP_HEAD;
-	c->minor_0 = s->head.minor == 0;
-	*need = (size_t)n + s->head.body_len;
+	c->head_only = s->head->method == HTTP_HEAD;
+	c->minor_0 = s->head->minor == 0;
+	*need = (size_t)n + s->head->body_len;
 	if (len < *need)
 		return 0;
-	s->body = (struct http_span){ p + n, s->head.body_len };
+	s->body = (struct http_span){ p + n, s->head->body_len };
 	return (ssize_t)*need;
 }
 
@@ -319,7 +321,7 @@ conn_ask(struct conn *c)
 {
 	struct http_server *s = c->x.server;
 
-	if (!s->head.keep_alive)
+	if (!s->head->keep_alive)
 		c->closing = true;
 	c->state = CONN_ASKED;
 	conn_enqueue(c, QUEUE_WAIT);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The inside of server.h, for its three files and nobody else:
+/* The inside of server.h, for its four files and nobody else:
 
 	server.c	listeners, the event loop's sources, stopping
 	conn.c		one connection: reading, taking turns, time-outs, closing
 	exchange.c	one request: what its handler sees, and the answer's bytes
+	recent.c	requests that are asked again
 
    Nothing but the event loop (and http_server_free()) calls out to the handler:
    http_exchange_reply() never does, so it may be called from anywhere.  What an
@@ -21,6 +22,8 @@
 #define SERVER_LOOKS		4	/* such looks in one turn of the loop */
 #define SERVER_LISTENERS	16
 #define SERVER_SCRATCH		(16 * 1024)
+#define SERVER_RECENTS		64
+#define SERVER_RECENT_SIZE	512	/* bytes */
 #define SERVER_TURNED_AWAY	64	/* held above the limit, to be told so */
 #define SERVER_LINGER_USEC	(1 * USEC_PER_SEC)
 #define SERVER_PAUSE_USEC	(100 * USEC_PER_MSEC)
@@ -95,6 +98,16 @@ struct listener {
 	int fd, tag;
 };
 
+/* A request that was asked lately, if it is short and without a body: callers ask
+   the same again and again, and the same bytes at the same place are the same
+   request. */
+struct recent {
+	size_t len;		/* 0: none */
+	struct http_head head;	/* its spans are in server->in */
+	void *note;		/* the handler's; or NULL */
+	char bytes[SERVER_RECENT_SIZE];
+};
+
 struct http_server {
 	sd_event *event;
 	struct http_server_options opt;
@@ -122,8 +135,11 @@ struct http_server {
 	bool draining;
 
 	/* The request being handed up. */
-	struct http_head head;
+	const struct http_head *head;
+	struct http_head parsed;
 	struct http_span body;
+	struct recent *recent;	/* the request is this one; or NULL */
+	struct recent recents[SERVER_RECENTS];
 	struct err err;		/* or refused; here, because it is large */
 
 	int64_t date;		/* what date_line says, Unix seconds */
@@ -154,6 +170,11 @@ void conn_refuse(struct conn *c, const struct err *e, bool linger);
 struct held *conn_hold(struct conn *c);
 void conn_sent(struct conn *c);			/* all output is out */
 void conn_drop_output(struct conn *c);
+
+/* recent.c: http_parse(), but that what is there again is not read again. */
+ssize_t recent_parse(struct conn *c, const char *p, size_t len, size_t *scanned,
+		     struct err *e);
+void recent_clear(struct http_server *s);
 
 /* exchange.c */
 void exchange_flush(struct conn *c);		/* unsent output, some more */

@@ -149,7 +149,7 @@ const struct http_head *
 http_exchange_head(const struct http_exchange *x)
 {
 	assert(exchange_conn(x)->state == CONN_ASKED);
-	return &x->server->head;
+	return x->server->head;
 }
 
 struct http_span

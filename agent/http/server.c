@@ -386,6 +386,7 @@ http_server_free(struct http_server *s)
 		while ((c = TAILQ_FIRST(&s->queues[q])))
 			conn_close(c);
 	server_reap(s);
+	recent_clear(s);
 	server_close_listeners(s);
 	sd_event_source_disable_unref(s->io);
 	sd_event_source_disable_unref(s->timer);

@@ -52,6 +52,8 @@ struct http_server_ops {
 	   the context of a connection that was not admitted. */
 	void (*refuse)(void *userdata, struct http_exchange *x,
 		       const struct err *e);
+	/* Frees what http_exchange_keep() was given. */
+	void (*drop)(void *userdata, void *note);
 };
 
 int http_server_new(sd_event *event, const struct http_server_options *o,
@@ -78,6 +80,13 @@ const struct http_head *http_exchange_head(const struct http_exchange *x);
 struct http_span http_exchange_body(const struct http_exchange *x);
 void *http_exchange_ctx(const struct http_exchange *x);	/* from admit() */
 int http_exchange_tag(const struct http_exchange *x);	/* the listener's */
+
+/* What a handler has made of a request that may come again, byte for byte: a note,
+   kept with the request, to be found when it does.  Nothing but what follows from
+   the head alone belongs there.  Both only while request() runs; keep takes over
+   note, and may drop it at once. */
+void *http_exchange_note(const struct http_exchange *x);	/* or NULL */
+void http_exchange_keep(struct http_exchange *x, void *note);
 
 /* Called if the client leaves before the answer; the exchange is gone then, and
    whatever the answer would have needed is to be dropped. */

@@ -273,12 +273,18 @@ take_off(struct broker *b, const struct token_key *key,
 	return r;
 }
 
+struct cache_key *
+broker_key(const struct broker *b, const struct token_key *key)
+{
+	return cache_key_new(b->cache, key);
+}
+
 struct token *
-broker_hit(struct broker *b, const struct token_key *key,
+broker_hit(struct broker *b, const struct cache_key *key,
 	   const struct broker_want *want)
 {
 	int64_t now = broker_wall(b);
-	struct token *t = cache_get(b->cache, key, now);
+	struct token *t = cache_get_ready(b->cache, key, now);
 	struct err e _unset_;
 
 	return t && want_check_cached(want, &b->opt.want, t, now, &e) > 0

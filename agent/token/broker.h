@@ -60,8 +60,9 @@ struct ticket *ticket_free(struct ticket *t);	/* the flight goes on */
 
 /* What broker_get() would return 1 for from cache alone, borrowed; or NULL, and
    broker_get() knows more.  For callers who keep nothing until they must wait. */
-struct token *broker_hit(struct broker *b, const struct token_key *key,
+struct token *broker_hit(struct broker *b, const struct cache_key *key,
 			 const struct broker_want *want);
+struct cache_key *broker_key(const struct broker *b, const struct token_key *key);
 
 /* Forget every token and every failure: the account is another one now. */
 void broker_flush(struct broker *b);

@@ -349,11 +349,9 @@ cache_free(struct cache *c)
 	return NULL;
 }
 
-struct token *
-cache_get(struct cache *c, const struct token_key *key, int64_t now)
+static struct token *
+entry_token(struct cache *c, struct entry *en, int64_t now)
 {
-	struct entry *en = entry_find_key(c, key);
-
 	if (!en)
 		return NULL;
 	if (token_left(en->token, now) == 0) {
@@ -362,6 +360,31 @@ cache_get(struct cache *c, const struct token_key *key, int64_t now)
 	}
 	entry_use(c, en);
 	return en->token;
+}
+
+struct token *
+cache_get(struct cache *c, const struct token_key *key, int64_t now)
+{
+	return entry_token(c, entry_find_key(c, key), now);
+}
+
+struct cache_key *
+cache_key_new(const struct cache *c, const struct token_key *key)
+{
+	size_t len;
+	_cleanup_(freep) char *bytes = token_key_bytes(key, &len);
+	struct cache_key *k = xcalloc(1, sizeof(*k) + len);
+
+	memcpy(k->bytes, bytes, len);
+	k->len = len;
+	k->hash = hash_bytes(&c->hash_key, bytes, len);
+	return k;
+}
+
+struct token *
+cache_get_ready(struct cache *c, const struct cache_key *key, int64_t now)
+{
+	return entry_token(c, entry_find(c, key->bytes, key->len, key->hash), now);
 }
 
 void

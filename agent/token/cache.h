@@ -30,6 +30,17 @@ DEFINE_CLEANUP(struct cache *, cache_free)
    Borrowed: token_ref() to keep it past the next cache call.  Counts as a use. */
 struct token *cache_get(struct cache *c, const struct token_key *key, int64_t now);
 
+/* The same for those who look up one key often: made ready once, by one cache for
+   itself, and freed by free(). */
+struct cache_key {
+	uint64_t hash;
+	size_t len;
+	char bytes[];
+};
+struct cache_key *cache_key_new(const struct cache *c, const struct token_key *key);
+struct token *cache_get_ready(struct cache *c, const struct cache_key *key,
+			      int64_t now);
+
 /* Replaces what was there (the entry keeps its owner then).  Takes a reference of
    its own.  refresh_at: Unix seconds, INT64_MAX for never. */
 void cache_put(struct cache *c, const struct token_key *key, uint64_t owner,

@@ -128,6 +128,12 @@ flows_variant(const struct flows *fs, enum token_format format, bool licenses)
 	return fs->variant[format][licenses && format == TOKEN_FULL];
 }
 
+uint64_t
+flows_generation(const struct flows *fs)
+{
+	return fs->generation;
+}
+
 enum token_format
 flows_format(const struct flows *fs)
 {

@@ -52,6 +52,8 @@ DEFINE_CLEANUP(struct flows *, flows_free)
    email and scopes.  Valid until flows_account_changed(). */
 const char *flows_variant(const struct flows *fs, enum token_format format,
 			  bool licenses);
+/* Another number whenever variants change. */
+uint64_t flows_generation(const struct flows *fs);
 /* The format for those who do not care: the one that the first flow is best at. */
 enum token_format flows_format(const struct flows *fs);
 

@@ -320,11 +320,19 @@ refuse(void *userdata, struct http_exchange *x, const struct err *e)
 }
 
 static void
+drop(void *userdata, void *note)
+{
+	struct world *w = userdata;
+
+	api_server_ops.drop(w->api, note);
+}
+
+static void
 world_begin(struct world *w)
 {
 	static const struct http_server_ops ops = {
 		.admit = admit, .forget = forget, .request = request,
-		.refuse = refuse,
+		.refuse = refuse, .drop = drop,
 	};
 	const struct api_context ctx = {
 		.event = fix.event, .account = fix.account,

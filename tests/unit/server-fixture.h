@@ -8,6 +8,7 @@
 	/big	at once, BIG bytes
 	/echo	at once, with the request's body
 	/close	at once, closing
+	/note	at once, with what was noted of the same request before
 
    Clients are plain non-blocking sockets; whoever waits turns the loop. */
 
@@ -43,6 +44,7 @@ struct fixture {
 	char dir[32];
 	struct sockaddr_un sun;
 	unsigned admitted, forgotten, requests, refused, gone, drained;
+	unsigned kept, dropped;		/* notes */
 	struct err *admit_error;	/* set: nobody is admitted */
 	struct http_exchange *waiting[8];
 	unsigned n_waiting;
@@ -91,6 +93,32 @@ hello(struct http_exchange *x, bool close)
 	});
 }
 
+/* Answers with the note, "-\n" where there is none yet; the note is the query. */
+static void
+answer_note(struct fixture *f, struct http_exchange *x)
+{
+	struct http_span query = http_exchange_head(x)->query;
+	const char *note = http_exchange_note(x);
+
+	http_exchange_reply(x, &(struct http_reply){
+		.status = 200, .body = note ? note : "-",
+		.body_len = note ? strlen(note) : 1,
+	});
+	if (note)
+		return;
+	f->kept++;
+	http_exchange_keep(x, xstrndup(query.p, query.len));
+}
+
+static void
+on_drop(void *userdata, void *note)
+{
+	struct fixture *f = userdata;
+
+	f->dropped++;
+	free(note);
+}
+
 static void
 on_request(void *userdata, struct http_exchange *x)
 {
@@ -105,6 +133,8 @@ on_request(void *userdata, struct http_exchange *x)
 		hello(x, false);
 	} else if (http_span_is(h->path, "/close")) {
 		hello(x, true);
+	} else if (http_span_is(h->path, "/note")) {
+		answer_note(f, x);
 	} else if (http_span_is(h->path, "/echo")) {
 		http_exchange_reply(x, &(struct http_reply){
 			.status = 200, .body = body.p, .body_len = body.len,
@@ -144,7 +174,7 @@ on_drained(void *userdata)
 	f->drained++;
 }
 
-static void
+static _unused_ void
 later(struct fixture *f, unsigned i)
 {
 	hello(f->waiting[i], false);
@@ -171,7 +201,7 @@ server_start(struct fixture *f, const struct http_server_options *o)
 {
 	static const struct http_server_ops ops = {
 		.admit = on_admit, .forget = on_forget,
-		.request = on_request, .refuse = on_refuse,
+		.request = on_request, .refuse = on_refuse, .drop = on_drop,
 	};
 	int fd;
 
@@ -198,6 +228,7 @@ server_stop(struct fixture *f)
 {
 	f->server = http_server_free(f->server);
 	assert_int_equal(f->admitted, f->forgotten);
+	assert_int_equal(f->kept, f->dropped);
 	sd_event_unref(f->event);
 	unlink(f->sun.sun_path);
 	rmdir(f->dir);
@@ -326,7 +357,7 @@ hear_refusal(struct fixture *f, int fd, unsigned status)
 	assert_non_null(strstr(got, "\r\nConnection: close\r\n\r\n"));
 }
 
-static void
+static _unused_ void
 expect_refusal(struct fixture *f, int fd, unsigned status)
 {
 	hear_refusal(f, fd, status);
