@@ -238,16 +238,14 @@ text_hex_digit(char c)
 size_t
 text_from_u64(char ret[static TEXT_U64_SIZE], uint64_t v)
 {
-	char digits[TEXT_U64_SIZE], *d = digits + sizeof(digits);
-	size_t len;
+	size_t len = 1;
 
-	*--d = '\0';
-	do
-		*--d = (char)('0' + v % 10);
-	while ((v /= 10) > 0);
-	len = (size_t)(digits + sizeof(digits) - d);
-	memcpy(ret, d, len);
-	return len - 1;
+	for (uint64_t rest = v; rest >= 10; rest /= 10)
+		len++;
+	ret[len] = '\0';
+	for (size_t i = len; i > 0; v /= 10)
+		ret[--i] = (char)('0' + v % 10);
+	return len;
 }
 
 char *

@@ -148,11 +148,13 @@ struct http_server {
 	struct epoll_event events[SERVER_BATCH];
 	char in[HTTP_MAX_HEAD];
 	char scratch[SERVER_SCRATCH];
+	size_t scratch_len;	/* of it holds answers that have gone out */
 };
 
 /* server.c */
 void server_arm(struct http_server *s, uint64_t when);
 void server_wake(struct http_server *s);	/* look at the queues soon */
+void server_wipe(struct http_server *s);
 /* Count a buffer of new bytes in place of one of old bytes; false: over the
    budget, nothing counted. */
 bool server_charge(struct http_server *s, size_t old, size_t new);

@@ -34,6 +34,19 @@ puts_(char *p, const char *s)
 #define PUT_LITERAL(p, s)	put((p), (s), sizeof(s) - 1)
 
 static char *
+status_line(char *p, bool minor_0, unsigned status)
+{
+	if (status == 200 && !minor_0)
+		return PUT_LITERAL(p, "HTTP/1.1 200 OK\r\n");
+
+	p = puts_(p, minor_0 ? "HTTP/1.0 " : "HTTP/1.1 ");
+	p += text_from_u64(p, status);
+	*p++ = ' ';
+	p = puts_(p, http_reason(status));
+	return PUT_LITERAL(p, "\r\n");
+}
+
+static char *
 put_date(char *to, struct http_server *s)
 {
 	uint64_t usec = 0;
@@ -64,13 +77,7 @@ answer_write(struct conn *c, const struct http_reply *r, size_t type_len,
 	struct http_server *s = c->x.server;
 	char *p = to;
 
-	p = PUT_LITERAL(p, "HTTP/1.1 ");
-	if (c->minor_0)
-		p[-2] = '0';
-	p += text_from_u64(p, r->status);
-	*p++ = ' ';
-	p = puts_(p, http_reason(r->status));
-	p = PUT_LITERAL(p, "\r\n");
+	p = status_line(p, c->minor_0, r->status);
 	p = put_date(p, s);
 	if (r->status != STATUS_NO_CONTENT) {
 		p = PUT_LITERAL(p, "Content-Length: ");
@@ -205,7 +212,13 @@ http_exchange_reply(struct http_exchange *x, const struct http_reply *r)
 	len = answer_write(c, r, type_len, fields_len, p);
 	conn_send_answer(c, p, len);
 
-	explicit_bzero(p, len);
-	if (p != s->scratch)
+	if (p != s->scratch) {
+		explicit_bzero(p, len);
 		free(p);
+		return;
+	}
+	/* The loop wipes it before it sleeps; from outside of it that is now. */
+	s->scratch_len = MAX(s->scratch_len, len);
+	if (s->depth == 0)
+		server_wipe(s);
 }

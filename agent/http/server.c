@@ -47,6 +47,13 @@ server_wake(struct http_server *s)
 		sd_event_source_set_enabled(s->work, SD_EVENT_ONESHOT);
 }
 
+void
+server_wipe(struct http_server *s)
+{
+	explicit_bzero(s->scratch, s->scratch_len);
+	s->scratch_len = 0;
+}
+
 static bool
 server_is_quiet(const struct http_server *s)
 {
@@ -85,6 +92,7 @@ server_leave(struct http_server *s)
 	while ((c = TAILQ_FIRST(&s->queues[QUEUE_READY])))
 		conn_resume(c);
 	server_reap(s);
+	server_wipe(s);
 	if (s->n_conns == 0 && !s->paused && s->armed != UINT64_MAX)
 		server_disarm(s);
 	s->depth--;
