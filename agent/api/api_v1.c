@@ -67,7 +67,7 @@ check_policy(struct api *a, struct http_exchange *x, const char *audience,
 			.kind = POLICY_ID,
 			.account = "default",
 			.audience = audience,
-		}, api_now(a), cold, e);
+		}, http_exchange_now(x), cold, e);
 }
 
 static int

@@ -127,6 +127,7 @@ struct http_server {
 	uint64_t timeouts[QUEUES_TIMED];
 	uint64_t armed;		/* the timer's time; UINT64_MAX: off */
 	uint64_t now;		/* CLOCK_BOOTTIME at the beginning of the batch */
+	int64_t wall;		/* Unix seconds, likewise */
 	unsigned depth;		/* in a callback of ours */
 	unsigned n_conns;
 	size_t buffers;		/* bytes counted against opt.max_buffers */
@@ -155,6 +156,7 @@ struct http_server {
 void server_arm(struct http_server *s, uint64_t when);
 void server_wake(struct http_server *s);	/* look at the queues soon */
 void server_wipe(struct http_server *s);
+void server_read_clocks(struct http_server *s);
 /* Count a buffer of new bytes in place of one of old bytes; false: over the
    budget, nothing counted. */
 bool server_charge(struct http_server *s, size_t old, size_t new);

@@ -49,18 +49,14 @@ status_line(char *p, bool minor_0, unsigned status)
 static char *
 put_date(char *to, struct http_server *s)
 {
-	uint64_t usec = 0;
-	int64_t date;
 	char *p;
 
-	sd_event_now(s->event, CLOCK_REALTIME, &usec);
-	date = (int64_t)(usec / USEC_PER_SEC);
-	if (date != s->date) {
+	if (s->wall != s->date) {
 		p = puts_(s->date_line, "Date: ");
-		http_date_format(date, p);
+		http_date_format(s->wall, p);
 		p = puts_(p + strlen(p), "\r\n");
 		s->date_len = (size_t)(p - s->date_line);
-		s->date = date;
+		s->date = s->wall;
 	}
 	return put(to, s->date_line, s->date_len);
 }
@@ -172,6 +168,13 @@ http_exchange_ctx(const struct http_exchange *x)
 	return exchange_conn(x)->ctx;
 }
 
+uint64_t
+http_exchange_now(const struct http_exchange *x)
+{
+	return x->server->depth > 0 ? x->server->now
+				    : http_server_now(x->server);
+}
+
 int
 http_exchange_tag(const struct http_exchange *x)
 {
@@ -200,7 +203,7 @@ http_exchange_reply(struct http_exchange *x, const struct http_reply *r)
 	assert(c->state == CONN_ASKED || c->state == CONN_WAIT);
 
 	if (s->depth == 0)
-		s->now = http_server_now(s);
+		server_read_clocks(s);
 	if (c->held)
 		c->held->gone = NULL;
 	if (r->close || s->draining || s->now >= c->expires)

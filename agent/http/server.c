@@ -48,6 +48,16 @@ server_wake(struct http_server *s)
 }
 
 void
+server_read_clocks(struct http_server *s)
+{
+	uint64_t usec = 0;
+
+	s->now = http_server_now(s);
+	sd_event_now(s->event, CLOCK_REALTIME, &usec);
+	s->wall = (int64_t)(usec / USEC_PER_SEC);
+}
+
+void
 server_wipe(struct http_server *s)
 {
 	explicit_bzero(s->scratch, s->scratch_len);
@@ -79,7 +89,7 @@ server_enter(struct http_server *s)
 	assert(s->depth == 0);
 
 	s->depth++;
-	s->now = http_server_now(s);
+	server_read_clocks(s);
 }
 
 /* The last thing each callback does: drained() may free the server. */

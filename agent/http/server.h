@@ -79,6 +79,8 @@ unsigned http_server_connections(const struct http_server *s);
 const struct http_head *http_exchange_head(const struct http_exchange *x);
 struct http_span http_exchange_body(const struct http_exchange *x);
 void *http_exchange_ctx(const struct http_exchange *x);	/* from admit() */
+/* http_server_now(), and cheap. */
+uint64_t http_exchange_now(const struct http_exchange *x);
 int http_exchange_tag(const struct http_exchange *x);	/* the listener's */
 
 /* What a handler has made of a request that may come again, byte for byte: a note,
