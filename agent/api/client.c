@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 
 #include "api/client.h"
+#include "base/hash.h"
 
 #define BUCKETS	256
 
@@ -15,10 +16,21 @@ struct share {
 	unsigned n;
 };
 
+/* What was asked of which policy; counted. */
+struct question {
+	LIST_ENTRY(question) chain;
+	unsigned refs;
+	uint64_t generation;	/* of the policy */
+	enum policy_kind kind;
+	char *account, *audience;
+};
+
 struct clients {
 	unsigned max_per_peer;
 	uint64_t recheck_usec;
 	LIST_HEAD(, share) buckets[BUCKETS];
+	struct hash_key hash;
+	LIST_HEAD(, question) questions[BUCKETS];
 };
 
 struct clients *
@@ -28,6 +40,7 @@ clients_new(unsigned max_per_peer, uint64_t recheck_usec)
 
 	all->max_per_peer = max_per_peer;
 	all->recheck_usec = recheck_usec;
+	all->hash = hash_key_random();
 	return all;
 }
 
@@ -37,8 +50,10 @@ clients_free(struct clients *all)
 	if (!all)
 		return NULL;
 
-	for (size_t i = 0; i < BUCKETS; i++)
+	for (size_t i = 0; i < BUCKETS; i++) {
 		assert(LIST_EMPTY(&all->buckets[i]));
+		assert(LIST_EMPTY(&all->questions[i]));
+	}
 	free(all);
 	return NULL;
 }
@@ -75,6 +90,7 @@ client_new(struct clients *all, int fd, bool pin, struct client **ret,
 {
 	struct client *c = xcalloc(1, sizeof(*c));
 	char who[PEER_SHOW_SIZE];
+	struct share *s;
 	int r;
 
 	peer_init(&c->peer, fd, pin);
@@ -85,15 +101,15 @@ client_new(struct clients *all, int fd, bool pin, struct client **ret,
 	}
 
 	c->owner = c->peer.uid;
-	c->share = share_of(all, c->owner);
-	if (c->share->n >= all->max_per_peer) {
+	s = share_of(all, c->owner);
+	if (s->n >= all->max_per_peer) {
 		r = err_set(e, ERR_BUSY, "%s holds %u connections already, which "
 			    "is the limit (connections-per-peer)",
-			    peer_show(&c->peer, who), c->share->n);
-		share_drop(c->share);
+			    peer_show(&c->peer, who), s->n);
+		share_drop(s);
 		goto fail;
 	}
-	c->share->n++;
+	s->n++;
 	*ret = c;
 	return 0;
 
@@ -103,28 +119,70 @@ fail:
 	return r;
 }
 
-void
-client_free(_unused_ struct clients *all, struct client *c)
-{
-	c->share->n--;
-	share_drop(c->share);
-	peer_clear(&c->peer);
-	free(c->account);
-	free(c->audience);
-	free(c);
-}
-
 static bool
 same(const char *a, const char *b)
 {
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static void
-keep(char **slot, const char *s)
+static bool
+question_is(const struct question *q, uint64_t generation,
+	    const struct policy_query *asked)
 {
-	free(*slot);
-	*slot = s ? xstrdup(s) : NULL;
+	return q->generation == generation && q->kind == asked->kind &&
+		same(q->account, asked->account) &&
+		same(q->audience, asked->audience);
+}
+
+static struct question *
+question_unref(struct question *q)
+{
+	if (!q || --q->refs > 0)
+		return NULL;
+
+	LIST_REMOVE(q, chain);
+	free(q->account);
+	free(q->audience);
+	free(q);
+	return NULL;
+}
+
+/* Thousands of clients ask a few questions: they share them. */
+static struct question *
+question_get(struct clients *all, uint64_t generation,
+	     const struct policy_query *asked)
+{
+	const char *audience = asked->audience ?: "";
+	size_t i = hash_bytes(&all->hash, audience, strlen(audience)) % BUCKETS;
+	struct question *q;
+
+	LIST_FOREACH(q, &all->questions[i], chain) {
+		if (question_is(q, generation, asked)) {
+			q->refs++;
+			return q;
+		}
+	}
+
+	q = xcalloc(1, sizeof(*q));
+	q->refs = 1;
+	q->generation = generation;
+	q->kind = asked->kind;
+	q->account = asked->account ? xstrdup(asked->account) : NULL;
+	q->audience = asked->audience ? xstrdup(asked->audience) : NULL;
+	LIST_INSERT_HEAD(&all->questions[i], q, chain);
+	return q;
+}
+
+void
+client_free(struct clients *all, struct client *c)
+{
+	struct share *s = share_of(all, c->owner);
+
+	s->n--;
+	share_drop(s);
+	peer_clear(&c->peer);
+	question_unref(c->admitted);
+	free(c);
 }
 
 int
@@ -132,27 +190,21 @@ client_check(struct clients *all, struct client *c, const struct policy *policy,
 	     const struct peer_host *host, const struct policy_query *q,
 	     uint64_t now, bool cold, struct err *e)
 {
+	uint64_t generation = policy_generation(policy);
 	int r;
 
 	if (cold || now - c->looked >= all->recheck_usec) {
 		peer_recheck(&c->peer);
 		c->looked = now;
-		c->generation = 0;
+		c->admitted = question_unref(c->admitted);
 	}
 	/* Scopes are no part of the key: with them nothing is kept. */
-	if (!q->scopes && c->generation == policy_generation(policy) &&
-	    c->kind == q->kind && same(c->account, q->account) &&
-	    same(c->audience, q->audience))
+	if (!q->scopes && c->admitted && question_is(c->admitted, generation, q))
 		return 0;
 
-	c->generation = 0;
+	c->admitted = question_unref(c->admitted);
 	r = policy_check(policy, &c->peer, host, q, NULL, e);
-	if (r < 0 || q->scopes)
-		return r;
-
-	c->generation = policy_generation(policy);
-	c->kind = q->kind;
-	keep(&c->account, q->account);
-	keep(&c->audience, q->audience);
-	return 0;
+	if (r >= 0 && !q->scopes)
+		c->admitted = question_get(all, generation, q);
+	return r;
 }

@@ -9,20 +9,17 @@
 #include "base/base.h"
 #include "base/err.h"
 
-struct clients;		/* all of them: the table of shares */
-struct share;
+struct clients;		/* all of them: the tables of shares and of questions */
+struct question;	/* a verdict's whole key; the same for many clients */
 
+/* One for each connection, of which there may be thousands: packed. */
 struct client {
 	struct peer peer;
 	uint64_t owner;		/* whom flights and cache entries count for */
-	struct share *share;
-	bool json;		/* its last request wants errors in JSON */
-	/* The last verdict, under its whole key; any other question is judged
-	   anew. */
-	uint64_t generation;	/* of the policy; 0: none yet */
-	uint64_t looked;	/* CLOCK_BOOTTIME: last look at the process */
-	enum policy_kind kind;
-	char *account, *audience;
+	/* To this the policy has said yes; any other question is judged anew. */
+	struct question *admitted;
+	uint64_t looked : 63;	/* CLOCK_BOOTTIME: last look at the process */
+	uint64_t json : 1;	/* its last request wants errors in JSON */
 };
 
 struct clients *clients_new(unsigned max_per_peer, uint64_t recheck_usec);

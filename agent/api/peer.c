@@ -107,7 +107,7 @@ need_groups(struct peer *p)
 {
 	socklen_t len = GROUPS_FIRST * sizeof(gid_t);
 	gid_t *groups;
-	size_t n = 0;
+	unsigned n = 0;
 	int r;
 
 	groups = xcalloc(GROUPS_FIRST, sizeof(*groups));
@@ -210,7 +210,7 @@ void
 peer_need(struct peer *p, const struct peer_host *h, unsigned facts)
 {
 	facts &= ~p->loaded;
-	p->loaded |= facts;
+	p->loaded |= (uint8_t)facts;
 	if (p->fd < 0)
 		return;
 

@@ -22,20 +22,21 @@ enum peer_fact {
 
 #define PEER_GROUPS_MAX	65536		/* the kernel's NGROUPS_MAX */
 
+/* One for each connection, of which there may be thousands: packed. */
 struct peer {
 	int fd;			/* the connection, borrowed; -1 in tests */
 	int pidfd;		/* of the process that connected; -1 if none */
 	uint64_t taken_usec;	/* CLOCK_BOOTTIME: pidfd was opened by number then,
 				   and may be another process's; 0: it was not */
-	bool known;		/* uid, gid and pid are */
+	gid_t *groups;		/* gid itself is not repeated */
+	unsigned n_groups;
 	uid_t uid;
 	gid_t gid;
 	pid_t pid;		/* 0: not in our pid namespace */
-	unsigned loaded;	/* enum peer_fact: asked for, known or not */
+	uint8_t loaded;		/* enum peer_fact: asked for, known or not */
+	bool known;		/* uid, gid and pid are */
 	bool groups_known;
-	gid_t *groups;		/* gid itself is not repeated */
-	size_t n_groups;
-	enum tri host;
+	enum tri host : 8;
 };
 
 /* What host or container is judged against: the agent itself.  Read once. */
