@@ -17,6 +17,7 @@ from conftest import wait_for
 from raw_http import TOKEN, request, wire
 
 PROGRAM = pathlib.Path(os.environ.get("abs_builddir", ".")) / "gce-oidc-agent"
+IDLE = 10           # seconds that nothing may happen in
 # The call that strace leaves the agent in is not one: it has no result.
 CALL = re.compile(r"^\d+ +(\w+)\(.*= (-?\d+)")
 
@@ -142,7 +143,7 @@ def test_idle_agent_sleeps(agent):
         assert it.ask(TOKEN).status == 200
         with Trace(agent) as trace:
             with pytest.raises(subprocess.TimeoutExpired):
-                trace.process.wait(3)
+                trace.process.wait(IDLE)
     assert trace.calls() == []
 
 
@@ -153,7 +154,7 @@ def test_idle_agent_without_clients_sleeps(start_agent):
     wait_for(lambda: len(os.listdir(f"/proc/{agent.pid}/task")) == 1, "one thread")
     with Trace(agent) as trace:
         with pytest.raises(subprocess.TimeoutExpired):
-            trace.process.wait(3)
+            trace.process.wait(IDLE)
     assert trace.calls() == []
 
 
