@@ -16,7 +16,7 @@
 #define PACKAGE_VERSION	"0"
 #endif
 
-#define DEFAULT_FILE	"50-default.conf"
+#define DEFAULT_BUILT_IN	"50-default.conf (built in)"
 
 /* Not for people to turn: they bound memory, or are the protocol's. */
 #define MAX_AUDIENCE	2048
@@ -38,16 +38,10 @@ const char config_default_text[] =
 	"kind     = id monitor admin\n"
 	"audience = **\n";
 
-/* Where an option was set; line 0: nowhere. */
-struct origin {
-	char *file;
-	unsigned line;
-};
-
 struct loader {
 	struct config *c;
-	struct origin *origin;		/* of each of config_options[] */
 	char section[16];
+	char *name;			/* the section's, or NULL */
 	struct policy_rule *rule;	/* NULL: a section of the table above */
 	config_note_fn *note;
 	void *userdata;
@@ -62,6 +56,8 @@ on_section(void *userdata, const char *file, unsigned line, const char *section,
 
 	l->rule = NULL;
 	l->section[0] = '\0';
+	free(l->name);
+	l->name = name ? xstrdup(name) : NULL;
 	if (strcmp(section, "rule") == 0)
 		return policy_rule(l->c->policy, name ? name : "", file, line,
 				   &l->rule, e);
@@ -90,39 +86,74 @@ on_setting(void *userdata, const char *file, unsigned line, const char *key,
 	   const char *value, struct err *e)
 {
 	struct loader *l = userdata;
+	bool list;
 	size_t i;
 	int r;
 
-	if (l->rule)
-		return policy_rule_set(l->rule, key, value, e);
-
-	i = config_option_find(l->section, key);
-	if (i == config_options_len)
-		return err_set(e, ERR_REQUEST, "unknown key %s in [%s]", key,
-			       l->section);
-	r = config_option_set(l->c, &config_options[i], value, e);
+	if (l->rule) {
+		r = policy_rule_set(l->rule, key, value, e);
+		list = policy_key_is_list(key);
+	} else {
+		i = config_option_find(l->section, key);
+		if (i == config_options_len)
+			return err_set(e, ERR_REQUEST, "unknown key %s in [%s]",
+				       key, l->section);
+		r = config_option_set(l->c, &config_options[i], value, e);
+		list = config_option_is_list(&config_options[i]);
+	}
 	if (r < 0)
 		return r;
-
-	free(l->origin[i].file);
-	l->origin[i] = (struct origin){ xstrdup(file), line };
+	config_record_set(&l->c->record, &(struct config_setting){
+		.section = l->rule ? (char *)"rule" : l->section,
+		.name = l->name,
+		.key = (char *)key,
+		.value = (char *)value,
+		.origin = (char *)file,
+		.line = line,
+	}, list);
 	return 0;
+}
+
+static void
+on_file(void *userdata, const char *file, bool masked)
+{
+	struct loader *l = userdata;
+	_cleanup_(freep) char *words = xasprintf("%s%s", file, masked ?
+		" (not read: a file of the same name masks it)" : "");
+
+	config_record_file(&l->c->record, words);
 }
 
 static const struct config_file_ops file_ops = {
 	.section = on_section,
 	.setting = on_setting,
+	.file = on_file,
 };
+
+/* Of sections there is one each: [account default] is the only one with a name. */
+static const char *
+option_name(const char *section)
+{
+	return strcmp(section, "account") == 0 ? "default" : NULL;
+}
+
+/* Where an option was written; NULL: nowhere. */
+static const struct config_setting *
+option_written(const struct loader *l, const char *section, const char *key)
+{
+	return config_record_find(&l->c->record, section, option_name(section),
+				  key);
+}
 
 /* Put the place where an option was set in front of what is wrong with it. */
 static int
 option_error(const struct loader *l, const char *section, const char *key, int r,
 	     struct err *e)
 {
-	const struct origin *at = &l->origin[config_option_find(section, key)];
+	const struct config_setting *at = option_written(l, section, key);
 
 	(void)err_prefix(e, r, "%s", key);
-	return at->file ? err_prefix(e, r, "%s:%u", at->file, at->line) : r;
+	return at ? err_prefix(e, r, "%s:%u", at->origin, at->line) : r;
 }
 
 static void
@@ -132,7 +163,7 @@ set_defaults(struct loader *l)
 		const struct config_option *o = &config_options[i];
 		int r = 0;
 
-		if (!l->origin[i].file && o->value)
+		if (!option_written(l, o->section, o->key) && o->value)
 			r = config_option_set(l->c, o, o->value, NULL);
 		assert(r == 0);
 	}
@@ -153,17 +184,41 @@ check_pairs(struct loader *l, struct err *e)
 
 		if (*a <= *b)
 			continue;
-		if (l->origin[first].file && l->origin[max].file)
+		if (!option_written(l, "timing", p->first)) {
+			*a = *b;
+			continue;
+		}
+		if (option_written(l, "timing", p->max))
 			return option_error(l, "timing", p->first,
 					    err_set(e, ERR_REQUEST,
 						    "longer than %s", p->max),
 					    e);
-		if (l->origin[first].file)
-			*b = *a;
-		else
-			*a = *b;
+		*b = *a;
 	}
 	return 0;
+}
+
+/* The setting that a key of [timing] follows; NULL: it keeps its default. */
+static const struct config_setting *
+pair_written(const struct config *c, const char *key)
+{
+	const char *base = (const char *)c;
+
+	for (size_t i = 0; i < config_pairs_len; i++) {
+		const struct config_pair *p = &config_pairs[i];
+		bool first = strcmp(key, p->first) == 0;
+		const struct config_option *a, *b;
+
+		if (!first && strcmp(key, p->max) != 0)
+			continue;
+		a = &config_options[config_option_find("timing", p->first)];
+		b = &config_options[config_option_find("timing", p->max)];
+		if (*(const uint64_t *)(base + a->offset) ==
+		    *(const uint64_t *)(base + b->offset))
+			return config_record_find(&c->record, "timing", NULL,
+						  first ? p->max : p->first);
+	}
+	return NULL;
 }
 
 static int
@@ -311,11 +366,12 @@ load(struct loader *l, const struct config_paths *paths, bool by_hand,
 	size_t n;
 	int r = config_file_read_all(paths, by_hand, &file_ops, l, &n, e);
 
-	if (r >= 0 && n == 0)
-		r = config_file_parse(DEFAULT_FILE " (built in)",
-				      config_default_text,
+	if (r >= 0 && n == 0) {
+		on_file(l, DEFAULT_BUILT_IN, false);
+		r = config_file_parse(DEFAULT_BUILT_IN, config_default_text,
 				      strlen(config_default_text),
 				      &file_ops, l, e);
+	}
 	return r < 0 ? r : finish(l, e);
 }
 
@@ -334,17 +390,78 @@ config_load(const struct config_paths *paths, bool by_hand,
 	names = (struct policy_names){ .users = read.users, .n_users = read.n_users,
 		.groups = read.groups, .n_groups = read.n_groups };
 	c->policy = policy_new(&names);
-	l.origin = xcalloc(config_options_len, sizeof(*l.origin));
 
 	r = load(&l, paths, by_hand, e);
 
-	for (size_t i = 0; i < config_options_len; i++)
-		free(l.origin[i].file);
-	free(l.origin);
+	free(l.name);
 	config_names_clear(&read);
 	if (r >= 0)
 		*ret = TAKE_PTR(c);
 	return r < 0 ? r : 0;
+}
+
+/* Dumping. */
+
+/* What holds where nothing was written. */
+static void
+dump_default(const struct config *c, const struct config_option *o,
+	     struct config_record *all)
+{
+	struct config_setting s = {
+		.section = (char *)o->section,
+		.name = (char *)option_name(o->section),
+		.key = (char *)o->key,
+		.value = (char *)(o->value ?: ""),
+		.origin = (char *)"default",
+	};
+	const struct config_setting *as;
+
+	if (o->offset == offsetof(struct config, at.metadata)) {
+		s.value = c->at.metadata;
+		if (c->metadata_configured)
+			s.origin = (char *)"GCE_METADATA_HOST";
+	}
+	as = pair_written(c, o->key);
+	if (as) {
+		s.value = as->value;
+		s.origin = as->origin;
+		s.line = as->line;
+	}
+	config_record_set(all, &s, false);
+}
+
+static bool
+is_rule(const struct config_setting *s)
+{
+	return strcmp(s->section, "rule") == 0;
+}
+
+void
+config_dump(const struct config *c, FILE *out)
+{
+	struct config_record all = { 0 };
+
+	for (size_t i = 0; i < config_options_len; i++) {
+		const struct config_option *o = &config_options[i];
+		bool written = false;
+
+		for (size_t j = 0; j < c->record.n; j++) {
+			const struct config_setting *s = &c->record.v[j];
+
+			if (strcmp(s->section, o->section) != 0 ||
+			    strcmp(s->key, o->key) != 0)
+				continue;
+			config_record_set(&all, s, true);
+			written = true;
+		}
+		if (!written)
+			dump_default(c, o, &all);
+	}
+	for (size_t i = 0; i < c->record.n; i++)
+		if (is_rule(&c->record.v[i]))
+			config_record_set(&all, &c->record.v[i], true);
+	config_record_print(&all, out);
+	config_record_clear(&all);
 }
 
 struct config *
@@ -353,6 +470,7 @@ config_free(struct config *c)
 	if (!c)
 		return NULL;
 
+	config_record_clear(&c->record);
 	policy_free(c->policy);
 	endpoints_clear(&c->at);
 	free(c->ca_file);

@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "config_file.h"
+#include "config_record.h"
 #include "google/endpoints.h"
 #include "http/client.h"
 #include "http/server.h"
@@ -40,6 +41,7 @@ struct config {
 	uint64_t detect_usec;		/* is there a metadata server at all? */
 	uint64_t drain_usec;		/* for exchanges in flight at the end */
 	struct policy *policy;
+	struct config_record record;	/* what was written, and where */
 };
 
 /* What a human should know and is no error; "FILE:LINE: WORDS". */
@@ -54,5 +56,8 @@ extern const char config_default_text[];
 int config_load(const struct config_paths *paths, bool by_hand,
 		config_note_fn *note, void *userdata,
 		struct config **ret, struct err *e);
+/* The whole configuration as a file that says the same, each setting under a
+   comment with where it was written; defaults, too. */
+void config_dump(const struct config *c, FILE *out);
 struct config *config_free(struct config *c);
 DEFINE_CLEANUP(struct config *, config_free)

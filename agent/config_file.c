@@ -286,6 +286,8 @@ read_file(struct reader *rd, int dir, const char *dir_path, const char *name,
 		return err_sys(e, errno, "%s", path);
 	if (++rd->n > CONFIG_FILES_MAX)
 		return err_set(e, ERR_REQUEST, "%s: more than 256 files", path);
+	if (rd->ops->file)
+		rd->ops->file(rd->userdata, path, false);
 	return read_open_file(rd, fd, path, e);
 }
 
@@ -387,6 +389,16 @@ list_dir(int dir, const char *path, struct names *ret, struct err *e)
 	return r;
 }
 
+static void
+pass_over(struct reader *rd, const char *dir_path, const char *name)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/%s", dir_path, name);
+
+	rd->n++;
+	if (rd->ops->file)
+		rd->ops->file(rd->userdata, path, true);
+}
+
 static int
 read_names(struct reader *rd, int dir, const char *path, const struct names *names,
 	   const struct names *masks, struct err *e)
@@ -395,7 +407,7 @@ read_names(struct reader *rd, int dir, const char *path, const struct names *nam
 		int r;
 
 		if (masks && names_have(masks, names->v[i])) {
-			rd->n++;
+			pass_over(rd, path, names->v[i]);
 			continue;
 		}
 		r = read_file(rd, dir, path, names->v[i], true, e);

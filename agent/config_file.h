@@ -38,6 +38,9 @@ struct config_file_ops {
 		       const char *section, const char *name, struct err *e);
 	int (*setting)(void *userdata, const char *file, unsigned line,
 		       const char *key, const char *value, struct err *e);
+	/* A file is about to be read, or passed over because another one of its
+	   name masks it.  May be NULL. */
+	void (*file)(void *userdata, const char *file, bool masked);
 };
 
 /* One file's text.  Pure. */

@@ -279,6 +279,12 @@ config_option_find(const char *section, const char *key)
 	return i;
 }
 
+bool
+config_option_is_list(const struct config_option *o)
+{
+	return o->parse == parse_flows;
+}
+
 int
 config_option_set(struct config *c, const struct config_option *o,
 		  const char *value, struct err *e)

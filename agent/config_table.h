@@ -26,6 +26,9 @@ extern const size_t config_options_len;
    config_options_len if there is none. */
 size_t config_option_find(const char *section, const char *key);
 
+/* Do its values add up? */
+bool config_option_is_list(const struct config_option *o);
+
 /* Put a value where it belongs; e has words that begin with the key. */
 int config_option_set(struct config *c, const struct config_option *o,
 		      const char *value, struct err *e);

@@ -9,6 +9,7 @@
 
 #include "agent.h"
 #include "base/log.h"
+#include "explain.h"
 #include "service.h"
 
 static const char usage[] =
@@ -20,12 +21,17 @@ static const char usage[] =
 	"  --socket=PATH      bind this Unix socket (else: those passed in, else\n"
 	"                     " AGENT_SOCKET_DEFAULT ")\n"
 	"  --check-config     judge the configuration and exit\n"
+	"  --dump-config      print what is in force, and where it was written\n"
+	"  --explain FACTS... what the policy says to a peer, from files alone:\n"
+	"                     user=web [group=www] audience=https://a.example\n"
 	"  --fetch=AUDIENCE   fetch one ID token, print it and exit\n"
 	"  --help, --version\n";
 
 struct options {
 	const char *config, *socket, *fetch;
-	bool check;
+	bool check, dump, explain;
+	char **facts;		/* of --explain, n_facts of them */
+	size_t n_facts;
 };
 
 /* 0: go on.  1: done, exit 0.  Negative: told what is wrong. */
@@ -33,13 +39,15 @@ static int
 parse_options(int argc, char **argv, struct options *o)
 {
 	enum {
-		OPT_CONFIG = 256, OPT_SOCKET, OPT_CHECK, OPT_FETCH, OPT_HELP,
-		OPT_VERSION
+		OPT_CONFIG = 256, OPT_SOCKET, OPT_CHECK, OPT_DUMP, OPT_EXPLAIN,
+		OPT_FETCH, OPT_HELP, OPT_VERSION
 	};
 	static const struct option table[] = {
 		{ "config",	  required_argument, NULL, OPT_CONFIG },
 		{ "socket",	  required_argument, NULL, OPT_SOCKET },
 		{ "check-config", no_argument,	     NULL, OPT_CHECK },
+		{ "dump-config",  no_argument,	     NULL, OPT_DUMP },
+		{ "explain",	  no_argument,	     NULL, OPT_EXPLAIN },
 		{ "fetch",	  required_argument, NULL, OPT_FETCH },
 		{ "help",	  no_argument,	     NULL, OPT_HELP },
 		{ "version",	  no_argument,	     NULL, OPT_VERSION },
@@ -58,6 +66,12 @@ parse_options(int argc, char **argv, struct options *o)
 		case OPT_CHECK:
 			o->check = true;
 			break;
+		case OPT_DUMP:
+			o->dump = true;
+			break;
+		case OPT_EXPLAIN:
+			o->explain = true;
+			break;
 		case OPT_FETCH:
 			o->fetch = optarg;
 			break;
@@ -72,7 +86,10 @@ parse_options(int argc, char **argv, struct options *o)
 			return -1;
 		}
 	}
-	if (optind < argc) {
+	if (o->explain) {
+		o->facts = argv + optind;
+		o->n_facts = (size_t)(argc - optind);
+	} else if (optind < argc) {
 		fprintf(stderr, "gce-oidc-agent: unexpected argument %s\n%s",
 			argv[optind], usage);
 		return -1;
@@ -84,6 +101,41 @@ static void
 on_note(_unused_ void *userdata, const char *line)
 {
 	fprintf(stderr, "%s\n", line);
+}
+
+static void
+say_checked(const struct config *c)
+{
+	for (size_t i = 0; i < c->record.n_files; i++)
+		printf("read %s\n", c->record.files[i]);
+	puts("configuration: good");
+}
+
+/* Nothing is served: the configuration itself is asked for. */
+static bool
+asks_config(const struct options *o)
+{
+	return o->check || o->dump || o->explain;
+}
+
+static int
+answer_config(const struct options *o, struct config *config)
+{
+	struct err e;
+	int r = 0;
+
+	if (o->check)
+		say_checked(config);
+	if (o->dump)
+		config_dump(config, stdout);
+	if (o->explain)
+		r = explain(config, o->facts, o->n_facts, stdout, &e);
+	if (r < 0) {
+		fprintf(stderr, "gce-oidc-agent: %s\n", e.msg);
+		r = AGENT_EXIT_USAGE;
+	}
+	config_free(config);
+	return fflush(stdout) == 0 ? r : 1;
 }
 
 /* Nothing of this process is for others to read: no core, no ptrace by its own
@@ -112,17 +164,14 @@ main(int argc, char **argv)
 		return r > 0 ? 0 : AGENT_EXIT_USAGE;
 
 	paths.single = o.config;
-	r = config_load(&paths, service_by_hand() || o.check,
+	r = config_load(&paths, service_by_hand() || asks_config(&o),
 			o.check ? on_note : NULL, NULL, &config, &e);
 	if (r < 0) {
 		log_error(LOG_NO_FIELDS, "configuration: %s", e.msg);
 		return AGENT_EXIT_CONFIG;
 	}
-	if (o.check) {
-		puts("configuration: good");
-		config_free(config);
-		return 0;
-	}
+	if (asks_config(&o))
+		return answer_config(&o, config);
 	log_set_level(config->log_level);
 	r = o.fetch ? agent_fetch(config, o.fetch) : agent_run(config, o.socket);
 

@@ -245,7 +245,7 @@ host_words(const struct peer *p)
 char *
 peer_show(const struct peer *p, char ret[static PEER_SHOW_SIZE])
 {
-	char groups[64] = "";
+	char gid[24] = "", groups[64] = "", pid[24] = "";
 	size_t len = 0;
 
 	if (!p->known) {
@@ -263,7 +263,12 @@ peer_show(const struct peer *p, char ret[static PEER_SHOW_SIZE])
 	}
 	if (p->loaded & PEER_GROUPS && !p->groups_known)
 		(void)snprintf(groups, sizeof(groups), " groups unknown");
-	(void)snprintf(ret, PEER_SHOW_SIZE, "uid %u gid %u%s (pid %d)%s", p->uid,
-		       p->gid, groups, (int)p->pid, host_words(p));
+	/* A peer that is only talked of may have neither. */
+	if (p->gid != (gid_t)-1)
+		(void)snprintf(gid, sizeof(gid), " gid %u", p->gid);
+	if (p->pid >= 0)
+		(void)snprintf(pid, sizeof(pid), " (pid %d)", (int)p->pid);
+	(void)snprintf(ret, PEER_SHOW_SIZE, "uid %u%s%s%s%s", p->uid, gid, groups,
+		       pid, host_words(p));
 	return ret;
 }

@@ -60,6 +60,9 @@ int policy_rule(struct policy *p, const char *name, const char *origin,
 int policy_rule_set(struct policy_rule *r, const char *key, const char *value,
 		    struct err *e);
 
+/* Do the values of this key of a rule add up? */
+bool policy_key_is_list(const char *key);
+
 /* Notes that --check-config prints: what is allowed and probably not meant. */
 typedef void policy_note_fn(void *userdata, const char *origin, unsigned line,
 			    const char *words);

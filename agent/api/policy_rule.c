@@ -329,6 +329,17 @@ policy_rule_set(struct policy_rule *r, const char *key, const char *value,
 		       text_show_str(show, key), r->name);
 }
 
+bool
+policy_key_is_list(const char *key)
+{
+	static const char *const singles[] = { "host", "peer", "tcp", "action" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(singles); i++)
+		if (strcmp(singles[i], key) == 0)
+			return false;
+	return true;
+}
+
 struct policy_rule *
 policy_rule_new(const struct policy_names *names, const char *name,
 		const char *origin, unsigned line)

@@ -235,7 +235,8 @@ def test_what_is_no_file_of_ours_is_refused(program, make, words):
 ], ids=str)
 def test_check_prints_what_is_probably_not_meant(program, text, notes):
     result = program.check(text)
-    assert (result.returncode, result.stdout) == (0, "configuration: good\n")
+    assert (result.returncode, result.stdout) == (
+        0, f"read {program.file}\nconfiguration: good\n")
     assert result.stderr.splitlines() == [f"{program.file}{note}" for note in notes]
 
 

@@ -67,7 +67,7 @@ on_setting(void *userdata, const char *file, unsigned line, const char *key,
 		err_set(e, ERR_REQUEST, "the end") : 0;
 }
 
-static const struct config_file_ops ops = { on_section, on_setting };
+static const struct config_file_ops ops = { on_section, on_setting, NULL };
 
 /* "WORD:LINE: words": the words and the number. */
 static const char *

@@ -335,7 +335,7 @@ check_question(const struct policy *p, const struct policy *backwards,
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct config_file_ops ops = { on_section, on_setting };
+	static const struct config_file_ops ops = { on_section, on_setting, NULL };
 	struct policy *p = NULL, *backwards = NULL;
 	struct world w = { .where = NOWHERE };
 

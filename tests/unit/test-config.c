@@ -424,6 +424,10 @@ etc_masks_the_vendor(void **state _unused_)
 	assert_int_equal(policy_len(c->policy), 1);
 	assert_false(admits(c, 0, "a"));
 	assert_true(admits(c, 7, "b"));
+	assert_int_equal(c->record.n_files, 4);
+	assert_non_null(strstr(c->record.files[0], "/50-default.conf (not read"));
+	assert_non_null(strstr(c->record.files[1], "/60.conf (not read"));
+	assert_null(strstr(c->record.files[2], "(not read"));
 	config_free(c);
 
 	/* The link removes it, and the built-in text does not come back. */

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <string.h>
+
+#include "base/text.h"
+#include "config_names.h"
+#include "explain.h"
+
+#define ID_MAX		UINT64_C(4294967294)	/* (uid_t)-1 means none */
+#define SCOPES_MAX	32
+
+struct question {
+	const struct config_names *names;
+	struct peer peer;
+	bool user_given;
+	struct policy_query query;
+	const char *scopes[SCOPES_MAX + 1];
+	size_t n_scopes;
+};
+
+static int
+find_id(const struct policy_name *names, size_t n, const char *what,
+	const char *value, uint32_t *ret, struct err *e)
+{
+	char show[TEXT_SHOW_SIZE];
+	uint64_t id;
+
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(names[i].name, value) == 0) {
+			*ret = names[i].id;
+			return 0;
+		}
+	}
+	if (!text_to_u64(value, strlen(value), ID_MAX, &id))
+		return err_set(e, ERR_REQUEST, "no %s %s here: give its number",
+			       what, text_show_str(show, value));
+	*ret = (uint32_t)id;
+	return 0;
+}
+
+static int
+set_user(struct question *q, const char *value, struct err *e)
+{
+	q->user_given = true;
+	return find_id(q->names->users, q->names->n_users, "user", value,
+		       &q->peer.uid, e);
+}
+
+static int
+set_group(struct question *q, const char *value, struct err *e)
+{
+	struct peer *p = &q->peer;
+	uint32_t gid;
+	int r = find_id(q->names->groups, q->names->n_groups, "group", value, &gid,
+			e);
+
+	if (r < 0)
+		return r;
+	if (!p->groups_known) {
+		p->gid = gid;
+		p->groups_known = true;
+		return 0;
+	}
+	p->groups = xrealloc(p->groups, p->n_groups + 1, sizeof(*p->groups));
+	p->groups[p->n_groups++] = gid;
+	return 0;
+}
+
+static int
+set_host(struct question *q, const char *value, struct err *e)
+{
+	static const char *const words[] = {
+		[TRI_NO] = "no", [TRI_YES] = "yes", [TRI_UNKNOWN] = "unknown",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcmp(words[i], value) == 0) {
+			q->peer.host = (enum tri)i;
+			return 0;
+		}
+	}
+	return err_set(e, ERR_REQUEST, "host is yes, no or unknown");
+}
+
+static int
+set_kind(struct question *q, const char *value, struct err *e)
+{
+	int kind = policy_kind_from_name(value, strlen(value));
+
+	if (kind < 0)
+		return err_set(e, ERR_REQUEST, "no such kind; there are id, jwt, "
+			       "access, sign, sign-any, monitor, admin");
+	q->query.kind = (enum policy_kind)kind;
+	return 0;
+}
+
+static int
+set_account(struct question *q, const char *value, _unused_ struct err *e)
+{
+	q->query.account = value;
+	return 0;
+}
+
+static int
+set_audience(struct question *q, const char *value, _unused_ struct err *e)
+{
+	q->query.audience = value;
+	return 0;
+}
+
+static int
+set_scope(struct question *q, const char *value, struct err *e)
+{
+	if (q->n_scopes == SCOPES_MAX)
+		return err_set(e, ERR_REQUEST, "more than %d scopes", SCOPES_MAX);
+	q->scopes[q->n_scopes++] = value;
+	q->query.scopes = q->scopes;
+	return 0;
+}
+
+static const struct {
+	const char *key;
+	int (*set)(struct question *q, const char *value, struct err *e);
+} keys[] = {
+	{ "user", set_user },
+	{ "group", set_group },
+	{ "host", set_host },
+	{ "kind", set_kind },
+	{ "account", set_account },
+	{ "audience", set_audience },
+	{ "scope", set_scope },
+};
+
+static int
+read_word(struct question *q, const char *word, struct err *e)
+{
+	const char *eq = strchr(word, '=');
+	char show[TEXT_SHOW_SIZE];
+
+	for (size_t i = 0; eq && i < ARRAY_SIZE(keys); i++)
+		if (strlen(keys[i].key) == (size_t)(eq - word) &&
+		    strncmp(word, keys[i].key, (size_t)(eq - word)) == 0)
+			return keys[i].set(q, eq + 1, e);
+	return err_set(e, ERR_REQUEST, "--explain takes user=, group=, host=, "
+		       "kind=, account=, audience= and scope=, not %s",
+		       text_show_str(show, word));
+}
+
+static int
+judge_question(const struct question *q, struct err *e)
+{
+	bool needs = q->query.kind == POLICY_ID || q->query.kind == POLICY_JWT;
+
+	if (!q->user_given)
+		return err_set(e, ERR_REQUEST, "--explain needs user=NAME: the "
+			       "kernel always knows it");
+	if (needs && !q->query.audience)
+		return err_set(e, ERR_REQUEST, "kind %s needs audience=",
+			       policy_kind_name(q->query.kind));
+	return 0;
+}
+
+/* Where the rule begins to say something. */
+static void
+print_rule(const struct config *c, const char *rule, FILE *out)
+{
+	for (size_t i = 0; i < c->record.n; i++) {
+		const struct config_setting *s = &c->record.v[i];
+
+		if (strcmp(s->section, "rule") == 0 && strcmp(s->name, rule) == 0) {
+			fprintf(out, "allowed by rule %s (%s:%u)\n", rule,
+				s->origin, s->line);
+			return;
+		}
+	}
+}
+
+int
+explain(const struct config *c, char *const *args, size_t n, FILE *out,
+	struct err *e)
+{
+	struct config_names names;
+	struct question q = {
+		.names = &names,
+		.peer = { .fd = -1, .pidfd = -1, .known = true, .loaded = UINT8_MAX,
+			  .gid = (gid_t)-1, .pid = -1, .host = TRI_YES },
+		.query = { .kind = POLICY_ID, .account = "default" },
+	};
+	const char *rule = NULL;
+	struct err no;
+	int r = 0;
+
+	config_names_read("/etc/passwd", "/etc/group", &names);
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = read_word(&q, args[i], e);
+	if (r >= 0)
+		r = judge_question(&q, e);
+	if (r >= 0 && policy_check(c->policy, &q.peer, NULL, &q.query, &rule,
+				   &no) >= 0) {
+		print_rule(c, rule, out);
+	} else if (r >= 0) {
+		fprintf(out, "denied: %s\n", no.msg);
+		r = err_kind_exit_code(no.kind);
+	}
+	free(q.peer.groups);
+	config_names_clear(&names);
+	return r;
+}
