@@ -1,0 +1,137 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# What exists is documented, and nothing is documented that does not exist.
+set -u
+srcdir=$(cd "${srcdir:-$(dirname "$0")/..}" && pwd)
+# shellcheck source=tests/tap.sh
+. "$srcdir/tests/tap.sh"
+build=${abs_builddir:-$(pwd)}
+doc=$srcdir/doc
+agent8=$doc/gce-oidc-agent.8
+gce_oidc1=$doc/gce-oidc.1
+lib3=$doc/libgce-oidc.3
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+
+# only_in A B WORDS: lines of A that are not lines of B.
+only_in() {
+	printf '%s\n' "$1" | while read -r name; do
+		[ -z "$name" ] || printf '%s\n' "$2" | grep -qxF -e "$name" ||
+			echo "$name $3"
+	done
+}
+
+# same NAME EXISTING DOCUMENTED
+same() {
+	tap "$1" "$(
+		[ -n "$2" ] || echo "nothing was found in the sources"
+		only_in "$2" "$3" "is not documented"
+		only_in "$3" "$2" "is documented and does not exist")"
+}
+
+# Long options in a text, one a line.
+options_in() {
+	grep -o -e '--[a-z][a-z-]*' | grep -v -e '-$' | LC_ALL=C sort -u
+}
+
+# Long options of a manual page: "Fl -check-config" is --check-config.
+options_of_page() {
+	grep -E '^\.(Op |It )?Fl ' "$1" | grep -o -e ' -[a-z][a-z-]*' | sed 's/^ -/--/' |
+		LC_ALL=C sort -u
+}
+
+# Those of one command's part of gce-oidc(1).
+page_part() {
+	awk -v name="$1" '/^\.S[sh] / { on = $2 == name } on' "$gce_oidc1"
+}
+
+commands() {
+	"$build/gce-oidc" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p'
+}
+
+documented_commands() {
+	sed -n 's/^\.Ss \([a-z]*\)$/\1/p' "$gce_oidc1"
+}
+
+command_options() {
+	for command in $(commands); do
+		"$build/gce-oidc" "$command" --help | grep -e '^  -' -e '^usage' |
+			options_in | grep -v -x -e --socket -e --help -e --version |
+			grep -v -e '^--connect-timeout$' -e '^--compressed$' -e '^--data' |
+			sed "s/^/$command /"
+	done | LC_ALL=C sort -u
+}
+
+documented_command_options() {
+	for command in $(documented_commands); do
+		page_part "$command" | grep '^\.It Fl -[a-z]' | grep -v '^\.It Fl -data' |
+			grep -o -e 'Fl -[a-z-]*' | sed "s/^Fl -/$command --/"
+	done | LC_ALL=C sort -u
+}
+
+routes() {
+	sed -n '/^} routes\[\] = {/,/^};/s/^\t{ "\([^"]*\)",.*/\1/p' "$srcdir/agent/api/api.c" |
+		sed 's,^\(/computeMetadata\)$,\1/,' | LC_ALL=C sort
+}
+
+documented_routes() {
+	sed -n '/^\.Ss Protocol/,/^\.Sh/s/^\.It Pa \(.*\)/\1/p' "$agent8" | LC_ALL=C sort
+}
+
+# SECTION KEY, those of rules as "rule KEY".
+keys() {
+	{
+		printf '[rule x]\nuser = root\naudience = x\n' >"$work/agent.conf"
+		"$build/gce-oidc-agent" --config="$work/agent.conf" --dump-config |
+			awk '/^\[/ { section = substr($1, 2); sub(/\]$/, "", section) }
+				/^[a-z]/ && section != "rule" { print section, $1 }'
+		sed -n '/^} keys\[\] = {/,/^};/s/^\t{ "\([a-z]*\)",.*/rule \1/p' \
+			"$srcdir/agent/api/policy_rule.c"
+	} | LC_ALL=C sort
+}
+
+# First columns of the tables, and where "X, Y" are keys of one row.
+documented_keys() {
+	awk -F'|' '/^## `\[/ { section = $0; gsub(/^## `\[| .*|\]`.*/, "", section) }
+		/^\| *`/ { n = split($2, key, ","); for (i = 1; i <= n; i++) {
+			gsub(/[` ]/, "", key[i]); if (section != "") print section, key[i] } }' \
+		"$doc/configuration.md" | LC_ALL=C sort
+}
+
+symbols() {
+	sed -n 's/^[[:space:]]*\(gce_oidc[a-z0-9_]*\);.*/\1/p' "$srcdir/lib/gce-oidc.sym" |
+		LC_ALL=C sort
+}
+
+documented_symbols() {
+	sed -n 's/^\.Fn \(gce_oidc[a-z0-9_]*\) .*/\1/p' "$lib3" | LC_ALL=C sort -u
+}
+
+named_symbols() {
+	sed -n 's/^\.Nm \(gce_oidc[a-z0-9_]*\).*/\1/p' "$lib3" | LC_ALL=C sort -u
+}
+
+# mandoc knows other pages only where they are installed.
+lint() {
+	for page in "$doc"/*.[1-8]; do
+		mandoc -Tlint -Wstyle "$page" 2>&1 |
+			grep -v -e 'referenced manual not found' -e 'outdated mandoc.db'
+	done
+}
+
+if command -v mandoc >/dev/null; then
+	tap "mandoc finds nothing" "$(lint)"
+else
+	tap_skip "mandoc finds nothing" "mandoc is not installed"
+fi
+same "options of gce-oidc-agent are those of its page" \
+	"$("$build/gce-oidc-agent" --help | options_in)" "$(options_of_page "$agent8")"
+same "commands of gce-oidc are those of its page" "$(commands)" "$(documented_commands)"
+same "options of each command are those of its page" \
+	"$(command_options)" "$(documented_command_options)"
+same "routes are those of the agent's page" "$(routes)" "$(documented_routes)"
+same "configuration keys are those that are documented" "$(keys)" "$(documented_keys)"
+same "functions of the library are those of its page" "$(symbols)" "$(documented_symbols)"
+same "the library's page can be found by each function" "$(symbols)" "$(named_symbols)"
+tap_done
