@@ -6,31 +6,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include <systemd/sd-event.h>
-
-#include "agent.h"
-#include "api/api.h"
+#include "agent_parts.h"
 #include "base/log.h"
-#include "base/text.h"
-#include "http/listen.h"
 #include "service.h"
-
-struct agent {
-	struct config *config;
-	sd_event *event;
-	struct peer_host *host;
-	struct http_client *http;
-	struct account *account;
-	struct keyring *keyring;
-	struct flows *flows;
-	struct flow_context flow;
-	struct broker *broker;
-	struct values *values;
-	struct api *api;
-	struct http_server *server;
-	struct http_listen own;		/* the socket we bound ourselves, if any */
-	sd_event_source *detect, *drain;
-};
 
 /* What the account has become: a line in the log, a line in the status. */
 
@@ -93,57 +71,6 @@ on_admit_flight(void *userdata, uint64_t owner, struct err *e)
 	return agent->api ? api_admit_flight(agent->api, owner, e) : 0;
 }
 
-/* Is there a metadata server at all?  Asked only where nobody said so, neither
-   the configuration, nor the firmware, nor a service manager. */
-
-static bool
-firmware_is_google(void)
-{
-	char name[64] = "";
-	FILE *f = fopen("/sys/class/dmi/id/product_name", "re");
-
-	if (!f)
-		return false;
-	if (!fgets(name, sizeof(name), f))
-		name[0] = '\0';
-	fclose(f);
-	return strncmp(name, "Google", strlen("Google")) == 0;
-}
-
-static int
-on_detect_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
-		   void *userdata)
-{
-	struct agent *agent = userdata;
-	const struct err *last = account_last_error(agent->account);
-
-	if (account_flavored(agent->account))
-		return 0;
-	log_error(LOG_NO_FIELDS, "this is no Compute Engine VM: the firmware's "
-		  "product name is not Google's, and %s gave no answer with "
-		  "Metadata-Flavor: Google within %llu s (%s). Set metadata in "
-		  "[upstream] or GCE_METADATA_HOST to run elsewhere",
-		  agent->config->at.metadata,
-		  (unsigned long long)(agent->config->detect_usec / USEC_PER_SEC),
-		  last ? last->msg : "no answer at all");
-	sd_event_exit(agent->event, AGENT_EXIT_NO_METADATA);
-	return 0;
-}
-
-static int
-agent_detect(struct agent *agent, struct err *e)
-{
-	int r;
-
-	if (agent->config->metadata_configured || !service_by_hand() ||
-	    firmware_is_google())
-		return 0;
-	r = sd_event_add_time_relative(agent->event, &agent->detect, CLOCK_BOOTTIME,
-				       agent->config->detect_usec, 0,
-				       on_detect_deadline, agent);
-	return r < 0 ? err_sys(e, -r, "cannot arm a timer") : 0;
-}
-
 /* The end. */
 
 static void
@@ -185,7 +112,7 @@ on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 
 /* Birth and death. */
 
-static struct agent *
+struct agent *
 agent_free(struct agent *agent)
 {
 	if (!agent)
@@ -210,8 +137,6 @@ agent_free(struct agent *agent)
 	free(agent);
 	return NULL;
 }
-
-DEFINE_CLEANUP(struct agent *, agent_free)
 
 static int
 add_signals(struct agent *agent, struct err *e)
@@ -268,8 +193,7 @@ agent_new_flows(struct agent *agent, struct err *e)
 	return r;
 }
 
-/* All that asks upstream; nothing yet that is asked. */
-static int
+int
 agent_new(struct config *config, struct agent **ret, struct err *e)
 {
 	static const struct account_ops ops = { .changed = on_account_changed };
@@ -406,82 +330,5 @@ agent_run(struct config *config, const char *socket_path)
 	r = sd_event_loop(agent->event);
 	if (r < 0)
 		log_error(LOG_NO_FIELDS, "the event loop failed: %s", strerror(-r));
-	return r < 0 ? 1 : r;
-}
-
-/* --fetch */
-
-struct foreground {
-	struct agent *agent;
-	struct ticket *ticket;
-};
-
-static void
-print_token(const struct token *t)
-{
-	size_t len;
-	const char *text = token_reveal(t, &len);
-
-	fwrite(text, 1, len, stdout);
-	putchar('\n');
-}
-
-static void
-on_fetched(void *userdata, struct token *t, _unused_ enum broker_source source,
-	   const struct err *e)
-{
-	struct foreground *f = userdata;
-
-	if (t)
-		print_token(t);
-	else
-		fprintf(stderr, e->hint[0] ? "gce-oidc-agent: %s; %s\n"
-			: "gce-oidc-agent: %s%s\n", e->msg, e->hint);
-	sd_event_exit(f->agent->event, t ? 0 : err_kind_exit_code(e->kind));
-}
-
-static int
-check_audience(const struct config *config, const char *s, struct err *e)
-{
-	size_t len = strlen(s), max = config->api.max_audience;
-
-	if (len > 0 && len <= max && text_is_utf8(s, len) && text_is_plain(s, len))
-		return 0;
-	return err_set(e, ERR_REQUEST, "an audience has 1 to %zu bytes of UTF-8 "
-		       "without control characters", max);
-}
-
-int
-agent_fetch(struct config *config, const char *audience)
-{
-	_cleanup_(agent_freep) struct agent *agent = NULL;
-	struct broker_want want = { 0 };
-	struct foreground f = { 0 };
-	struct token *t;
-	struct err e;
-	int r;
-
-	r = agent_new(config, &agent, &e);
-	if (r >= 0)
-		r = check_audience(config, audience, &e);
-	if (r >= 0)
-		r = agent_detect(agent, &e);
-	if (r >= 0) {
-		f.agent = agent;
-		sd_event_now(agent->event, CLOCK_BOOTTIME, &want.deadline);
-		want.deadline += config->api.wait_usec;
-		r = broker_get(agent->broker, &(struct token_key){
-			.kind = TOKEN_ID, .account = "default",
-			.variant = flows_variant(agent->flows,
-						 flows_format(agent->flows), false),
-			.audience = audience,
-		}, &want, on_fetched, &f, &t, &f.ticket, &e);
-	}
-	if (r < 0) {
-		fprintf(stderr, "gce-oidc-agent: %s\n", e.msg);
-		return err_kind_exit_code(e.kind);
-	}
-	r = sd_event_loop(agent->event);
-	ticket_free(f.ticket);
 	return r < 0 ? 1 : r;
 }

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* The insides of the agent, for agent.c, detect.c and fetch.c only. */
+
+#include <systemd/sd-event.h>
+
+#include "agent.h"
+#include "api/api.h"
+#include "http/listen.h"
+
+struct agent {
+	struct config *config;
+	sd_event *event;
+	struct peer_host *host;
+	struct http_client *http;
+	struct account *account;
+	struct keyring *keyring;
+	struct flows *flows;
+	struct flow_context flow;
+	struct broker *broker;
+	struct values *values;
+	struct api *api;
+	struct http_server *server;
+	struct http_listen own;		/* the socket we bound ourselves, if any */
+	sd_event_source *detect, *drain;
+};
+
+/* All that asks upstream; nothing yet that is asked.  Takes config over, also on
+   failure. */
+int agent_new(struct config *config, struct agent **ret, struct err *e);
+struct agent *agent_free(struct agent *agent);
+DEFINE_CLEANUP(struct agent *, agent_free)
+
+/* detect.c: end the event loop with AGENT_EXIT_NO_METADATA where there is no
+   metadata server to serve from, and nobody said that there would be. */
+int agent_detect(struct agent *agent, struct err *e);

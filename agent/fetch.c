@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* --fetch: one token in the foreground, by the agent's own means. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "agent_parts.h"
+#include "base/text.h"
+
+struct foreground {
+	struct agent *agent;
+	struct ticket *ticket;
+};
+
+static void
+print_token(const struct token *t)
+{
+	size_t len;
+	const char *text = token_reveal(t, &len);
+
+	fwrite(text, 1, len, stdout);
+	putchar('\n');
+}
+
+static void
+on_fetched(void *userdata, struct token *t, _unused_ enum broker_source source,
+	   const struct err *e)
+{
+	struct foreground *f = userdata;
+
+	if (t)
+		print_token(t);
+	else
+		fprintf(stderr, e->hint[0] ? "gce-oidc-agent: %s; %s\n"
+			: "gce-oidc-agent: %s%s\n", e->msg, e->hint);
+	sd_event_exit(f->agent->event, t ? 0 : err_kind_exit_code(e->kind));
+}
+
+static int
+check_audience(const struct config *config, const char *s, struct err *e)
+{
+	size_t len = strlen(s), max = config->api.max_audience;
+
+	if (len > 0 && len <= max && text_is_utf8(s, len) && text_is_plain(s, len))
+		return 0;
+	return err_set(e, ERR_REQUEST, "an audience has 1 to %zu bytes of UTF-8 "
+		       "without control characters", max);
+}
+
+int
+agent_fetch(struct config *config, const char *audience)
+{
+	_cleanup_(agent_freep) struct agent *agent = NULL;
+	struct broker_want want = { 0 };
+	struct foreground f = { 0 };
+	struct token *t;
+	struct err e;
+	int r;
+
+	r = agent_new(config, &agent, &e);
+	if (r >= 0)
+		r = check_audience(config, audience, &e);
+	if (r >= 0)
+		r = agent_detect(agent, &e);
+	if (r >= 0) {
+		f.agent = agent;
+		sd_event_now(agent->event, CLOCK_BOOTTIME, &want.deadline);
+		want.deadline += config->api.wait_usec;
+		r = broker_get(agent->broker, &(struct token_key){
+			.kind = TOKEN_ID, .account = "default",
+			.variant = flows_variant(agent->flows,
+						 flows_format(agent->flows), false),
+			.audience = audience,
+		}, &want, on_fetched, &f, &t, &f.ticket, &e);
+	}
+	if (r < 0) {
+		fprintf(stderr, "gce-oidc-agent: %s\n", e.msg);
+		return err_kind_exit_code(e.kind);
+	}
+	r = sd_event_loop(agent->event);
+	ticket_free(f.ticket);
+	return r < 0 ? 1 : r;
+}
