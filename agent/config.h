@@ -20,6 +20,7 @@
 #include "http/server.h"
 #include "token/account.h"
 #include "token/broker.h"
+#include "token/clock.h"
 #include "token/flows.h"
 
 struct config {
@@ -33,6 +34,7 @@ struct config {
 	struct flow_options flow;
 	struct flows_options flows_opt;
 	struct keyring_options keyring;
+	struct clock_options clock;
 	struct broker_options broker;
 	struct values_options values;
 	struct api_options api;

@@ -162,8 +162,7 @@ clock_failure(const struct http_response *re, int64_t now, struct err *e)
 			 "believed%s", re->date > 0 ?
 			 ", though this machine's clock agrees with Google's" : "");
 	r = unavailable(re, e, words);
-	err_hint(e, "set the clock: timedatectl status; chronyc makestep "
-		 "(or systemctl restart systemd-timesyncd)");
+	err_hint(e, TOKEN_ENDPOINT_SET_CLOCK);
 	return r;
 }
 

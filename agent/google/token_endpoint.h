@@ -7,6 +7,11 @@
 #include "base/err.h"
 #include "http/message.h"
 
+/* What mends a machine's clock, for hints. */
+#define TOKEN_ENDPOINT_SET_CLOCK \
+	"set the clock: timedatectl status; chronyc makestep " \
+	"(or systemctl restart systemd-timesyncd)"
+
 /* RFC 7523 grant. */
 void token_endpoint_assertion_request(const char *url, const char *assertion,
 				      struct http_request *ret);

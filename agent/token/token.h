@@ -30,6 +30,14 @@ void *token_key_bytes(const struct token_key *key, size_t *ret_len);
 /* The same backwards, strings and all in one piece: free() frees it. */
 struct token_key *token_key_read(const void *bytes);
 
+/* One moment, by every clock that a token is judged by, in microseconds.  From
+   clock_now() in token/clock.h. */
+struct token_now {
+	uint64_t boot;		/* CLOCK_BOOTTIME */
+	int64_t wall;		/* since 1970, by this machine */
+	int64_t google;		/* the same by Google; wall where that is not known */
+};
+
 /* A token, immutable and counted.  Its text grants access: it is no string that
    could be printed by mistake, is reached by token_reveal() only, and is wiped
    with the last reference. */
