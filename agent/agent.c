@@ -125,6 +125,7 @@ agent_free(struct agent *agent)
 	broker_free(agent->broker);
 	flows_free(agent->flows);
 	keyring_free(agent->keyring);
+	clock_free(agent->clock);
 	values_free(agent->values);
 	account_free(agent->account);
 	http_client_free(agent->http);
@@ -185,6 +186,7 @@ agent_new_flows(struct agent *agent, struct err *e)
 		.at = &c->at,
 		.account = agent->account,
 		.keyring = agent->keyring,
+		.clock = agent->clock,
 		.opt = c->flow,
 	};
 	r = flows_new(&agent->flow, c->flows, &c->flows_opt, on_flow_changed, agent,
@@ -211,6 +213,9 @@ agent_new(struct config *config, struct agent **ret, struct err *e)
 	if (r >= 0)
 		r = account_new(agent->event, agent->http, &config->at,
 				&config->account, &ops, agent, &agent->account, e);
+	if (r >= 0)
+		r = clock_new(agent->event, &config->clock, NULL, NULL,
+			      &agent->clock, e);
 	if (r >= 0)
 		r = agent_new_flows(agent, e);
 	if (r < 0)
@@ -240,6 +245,7 @@ agent_serve(struct agent *agent, struct err *e)
 		.broker = agent->broker,
 		.flows = agent->flows,
 		.values = agent->values,
+		.clock = agent->clock,
 		.policy = config->policy,
 		.host = agent->host,
 	}, &config->api);

@@ -16,6 +16,7 @@ struct agent {
 	struct http_client *http;
 	struct account *account;
 	struct keyring *keyring;
+	struct clock *clock;
 	struct flows *flows;
 	struct flow_context flow;
 	struct broker *broker;

@@ -38,6 +38,7 @@ struct api_context {
 	struct broker *broker;
 	struct flows *flows;
 	struct values *values;
+	const struct clock *clock;
 	const struct policy *policy;
 	struct peer_host *host;
 };

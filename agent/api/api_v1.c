@@ -109,7 +109,8 @@ lines_add(struct lines *l, const char *s)
 
 static void
 send_token(struct http_exchange *x, const struct token_question *q,
-	   const struct token *t, enum broker_source source)
+	   const struct token *t, const struct token_now *now,
+	   enum broker_source source)
 {
 	static const char *const sources[] = {
 		[BROKER_HIT] = "\r\nGce-Oidc-Cache: hit\r\nGce-Oidc-Flow: ",
@@ -122,7 +123,7 @@ send_token(struct http_exchange *x, const struct token_question *q,
 	const char *text;
 	size_t len;
 
-	text_from_u64(left, token_left_surely(t, (int64_t)time(NULL)));
+	text_from_u64(left, token_left(t, now) / USEC_PER_SEC);
 	fields.len = 0;
 	lines_add(&fields, "Cache-Control: private, max-age=");
 	lines_add(&fields, left);
@@ -136,6 +137,15 @@ send_token(struct http_exchange *x, const struct token_question *q,
 				: "Gce-Oidc-Format: standard\r\n");
 	text = token_reveal(t, &len);
 	reply_ok(x, q->content_type, fields.text, text, len);
+}
+
+static void
+send_waiting(const struct waiting *w, const struct token *t,
+	     enum broker_source source)
+{
+	struct token_now now = clock_now(w->api->ctx.clock);
+
+	send_token(w->x, &w->q, t, &now, source);
 }
 
 static void
@@ -180,7 +190,7 @@ on_token(void *userdata, struct token *t, enum broker_source source,
 	if (check_policy(w->api, w->x, w->q.audience, true, &e) < 0)
 		reply_error(w->x, &e);
 	else
-		send_token(w->x, &w->q, t, source);
+		send_waiting(w, t, source);
 	waiting_free(w);
 }
 
@@ -209,7 +219,7 @@ ask_broker(struct waiting *w)
 		return http_exchange_on_gone(w->x, on_gone, w);
 	if (r < 0)
 		return token_failed(w, &e);
-	send_token(w->x, &w->q, t, BROKER_HIT);
+	send_waiting(w, t, BROKER_HIT);
 	waiting_free(w);
 }
 
@@ -292,6 +302,7 @@ bool
 reply_noted(struct api *a, struct http_exchange *x, const struct noted *n)
 {
 	struct err e _unset_;
+	struct token_now now = clock_now(a->ctx.clock);
 	struct token *t;
 
 	if (n->generation != flows_generation(a->ctx.flows))
@@ -301,9 +312,9 @@ reply_noted(struct api *a, struct http_exchange *x, const struct noted *n)
 		reply_error(x, &e);
 		return true;
 	}
-	t = broker_hit(a->ctx.broker, n->key, &n->want);
+	t = broker_hit(a->ctx.broker, n->key, &n->want, &now);
 	if (t)
-		send_token(x, &n->q, t, BROKER_HIT);
+		send_token(x, &n->q, t, &now, BROKER_HIT);
 	return t != NULL;
 }
 

@@ -7,6 +7,7 @@
 
 #include "google/metadata.h"
 #include "token/account.h"
+#include "token/clock.h"
 
 #define ACCESS_LIFE_MAX	UINT64_C(86400)	/* seconds; no more is believed */
 
@@ -46,7 +47,6 @@ struct account {
 	uint64_t asked;			/* when the last one began */
 
 	struct token *access;
-	uint64_t access_stale;		/* CLOCK_BOOTTIME */
 	struct http_call *access_call;
 	uint64_t access_deadline;
 
@@ -322,20 +322,17 @@ ask_access(struct account *a, struct err *e)
 				 &a->access_call, e);
 }
 
+/* It comes with seconds to live, not with a date: Google's clock has no say. */
 static void
 access_keep(struct account *a, const char *text, uint64_t life)
 {
-	uint64_t margin = a->opt.access_margin_usec / USEC_PER_SEC, wall = 0;
-	int64_t now;
+	struct token_now now = clock_machine_now(a->event);
+	int64_t iat = now.wall / (int64_t)USEC_PER_SEC;
 
-	life = MIN(life, ACCESS_LIFE_MAX);
-	sd_event_now(a->event, CLOCK_REALTIME, &wall);
-	now = (int64_t)(wall / USEC_PER_SEC);
 	token_unref(a->access);
-	a->access = token_new(TOKEN_ACCESS, text, now, now + (int64_t)life,
+	a->access = token_new(TOKEN_ACCESS, text, iat,
+			      iat + (int64_t)MIN(life, ACCESS_LIFE_MAX), &now,
 			      a->info.email, NULL);
-	a->access_stale = now_boot(a) +
-		(life > margin ? life - margin : 0) * USEC_PER_SEC;
 }
 
 static void
@@ -364,11 +361,12 @@ account_access_token(struct account *a, const uint64_t *deadline,
 		     struct token **ret_token, struct account_wait **ret,
 		     struct err *e)
 {
+	struct token_now now = clock_machine_now(a->event);
 	int r;
 
 	if (a->state != ACCOUNT_FOUND)
 		return metadata_no_account(e);
-	if (a->access && now_boot(a) < a->access_stale) {
+	if (a->access && token_left(a->access, &now) > a->opt.access_margin_usec) {
 		*ret_token = a->access;
 		return 1;
 	}

@@ -81,14 +81,26 @@ flight_launch(struct flight *fl, struct err *e)
 static void
 arm_refresh(struct broker *b)
 {
-	int64_t next = cache_next_refresh(b->cache);
+	uint64_t next = cache_next_refresh(b->cache);
 
-	if (next == INT64_MAX) {
+	if (next == CACHE_NEVER) {
 		sd_event_source_set_enabled(b->refresh, SD_EVENT_OFF);
 		return;
 	}
-	sd_event_source_set_time(b->refresh, (uint64_t)next * USEC_PER_SEC);
+	sd_event_source_set_time(b->refresh, next);
 	sd_event_source_set_enabled(b->refresh, SD_EVENT_ONESHOT);
+}
+
+/* When to fetch the next one: however short this one's life, not at once. */
+static uint64_t
+refresh_at(struct broker *b, const struct token *t, const struct token_now *now)
+{
+	uint64_t n = b->draws++;
+
+	/* One secret number for all, another one for each VM. */
+	return broker_boot(b) + MAX(USEC_PER_SEC,
+		refresh_after(&b->opt.refresh, token_left(t, now),
+			      hash_bytes(&b->hash, &n, sizeof(n))));
 }
 
 /* A token has come: keep it, and say when to fetch the next. */
@@ -96,18 +108,14 @@ static void
 keep_token(struct flight *fl, struct token *token)
 {
 	struct broker *b = fl->broker;
-	int64_t now = broker_wall(b);
-	uint64_t n = b->n.refreshes++, random;
+	struct token_now now = clock_now(b->ctx->clock);
 
-	/* One secret number for all, another one for each VM. */
-	random = hash_bytes(&b->hash, &n, sizeof(n));
+	b->n.refreshes++;
 	failures_drop(b->failures, fl->bytes, fl->len);
-	cache_put(b->cache, fl->key, fl->owner, token,
-		  MAX(now + 1, refresh_time(&b->opt.refresh, now,
-					    token_exp(token), random)));
+	cache_put(b->cache, fl->key, fl->owner, token, refresh_at(b, token, &now));
 	/* Those who wait now have used it. */
 	if (!TAILQ_EMPTY(&fl->tickets))
-		cache_get(b->cache, fl->key, now);
+		cache_get(b->cache, fl->key, &now);
 }
 
 /* None has come: what is cached stays, and is tried again when the failure has
@@ -121,8 +129,8 @@ keep_failure(struct flight *fl, const struct err *failed)
 
 	failures_put(b->failures, fl->bytes, fl->len, failed, now);
 	if (failures_get(b->failures, fl->bytes, fl->len, now, &e) < 0)
-		cache_refresh_at(b->cache, fl->key, broker_wall(b) + 1 +
-				 (int64_t)(e.retry_usec / USEC_PER_SEC));
+		cache_refresh_at(b->cache, fl->key, now + USEC_PER_SEC +
+				 e.retry_usec);
 }
 
 /* Remember how it went, and tell everybody.  The flight leaves the table first:
@@ -131,6 +139,7 @@ static void
 flight_land(struct flight *fl, struct token *token, const struct err *failed)
 {
 	struct broker *b = fl->broker;
+	struct token_now now = clock_now(b->ctx->clock);
 	struct ticket *t;
 
 	LIST_REMOVE(fl, chain);
@@ -144,7 +153,7 @@ flight_land(struct flight *fl, struct token *token, const struct err *failed)
 
 		if (!token)
 			ticket_fail(t, failed);
-		else if (want_check(&t->want, token, broker_wall(b), &e) < 0)
+		else if (want_check(&t->want, token, &now, &e) < 0)
 			ticket_end(t, NULL, t->source, &e);
 		else
 			ticket_end(t, token, t->source, NULL);
@@ -212,7 +221,7 @@ static int
 on_refresh(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
 {
 	struct broker *b = userdata;
-	int64_t now = broker_wall(b);
+	uint64_t now = broker_boot(b);
 	struct token_key *key;
 	uint64_t owner;
 	unsigned unused;
@@ -281,9 +290,8 @@ broker_key(const struct broker *b, const struct token_key *key)
 
 struct token *
 broker_hit(struct broker *b, const struct cache_key *key,
-	   const struct broker_want *want)
+	   const struct broker_want *want, const struct token_now *now)
 {
-	int64_t now = broker_wall(b);
 	struct token *t = cache_get_ready(b->cache, key, now);
 	struct err e _unset_;
 
@@ -297,14 +305,14 @@ broker_get(struct broker *b, const struct token_key *key,
 	   struct token **ret_token, struct ticket **ret, struct err *e)
 {
 	_cleanup_(freep) char *bytes = NULL;
-	int64_t now = broker_wall(b);
+	struct token_now now = clock_now(b->ctx->clock);
 	struct flight *fl;
 	struct token *t;
 	size_t len;
 	int r;
 
-	t = cache_get(b->cache, key, now);
-	r = t ? want_check_cached(want, &b->opt.want, t, now, e) : 0;
+	t = cache_get(b->cache, key, &now);
+	r = t ? want_check_cached(want, &b->opt.want, t, &now, e) : 0;
 	if (r > 0)
 		*ret_token = t;
 	if (r != 0)
@@ -351,8 +359,7 @@ broker_new(sd_event *event, const struct flow_context *ctx,
 	b->failures = failures_new(&o->failures);
 	b->hash = hash_key_random();
 	TAILQ_INIT(&b->queue);
-	/* Wall clock: that is what tokens expire by, and it may step. */
-	if (sd_event_add_time(event, &b->refresh, CLOCK_REALTIME, 0, 0, on_refresh,
+	if (sd_event_add_time(event, &b->refresh, CLOCK_BOOTTIME, 0, 0, on_refresh,
 			      b) >= 0)
 		sd_event_source_set_enabled(b->refresh, SD_EVENT_OFF);
 	return b;

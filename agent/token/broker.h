@@ -61,7 +61,8 @@ struct ticket *ticket_free(struct ticket *t);	/* the flight goes on */
 /* What broker_get() would return 1 for from cache alone, borrowed; or NULL, and
    broker_get() knows more.  For callers who keep nothing until they must wait. */
 struct token *broker_hit(struct broker *b, const struct cache_key *key,
-			 const struct broker_want *want);
+			 const struct broker_want *want,
+			 const struct token_now *now);
 struct cache_key *broker_key(const struct broker *b, const struct token_key *key);
 
 /* Forget every token and every failure: the account is another one now. */

@@ -296,7 +296,7 @@ entry_new(struct cache *c, void *key, size_t key_len, uint64_t hash,
 	en->key_len = key_len;
 	en->owner = o;
 	en->used = true;	/* somebody waits for it */
-	en->rank.first = INT64_MAX;
+	en->rank.first = (int64_t)CACHE_NEVER;
 	table_add(&c->entries, &en->link, hash);
 	heap_add(&c->by_refresh, &en->rank);
 
@@ -350,7 +350,7 @@ cache_free(struct cache *c)
 }
 
 static struct token *
-entry_token(struct cache *c, struct entry *en, int64_t now)
+entry_token(struct cache *c, struct entry *en, const struct token_now *now)
 {
 	if (!en)
 		return NULL;
@@ -363,7 +363,7 @@ entry_token(struct cache *c, struct entry *en, int64_t now)
 }
 
 struct token *
-cache_get(struct cache *c, const struct token_key *key, int64_t now)
+cache_get(struct cache *c, const struct token_key *key, const struct token_now *now)
 {
 	return entry_token(c, entry_find_key(c, key), now);
 }
@@ -382,14 +382,15 @@ cache_key_new(const struct cache *c, const struct token_key *key)
 }
 
 struct token *
-cache_get_ready(struct cache *c, const struct cache_key *key, int64_t now)
+cache_get_ready(struct cache *c, const struct cache_key *key,
+		const struct token_now *now)
 {
 	return entry_token(c, entry_find(c, key->bytes, key->len, key->hash), now);
 }
 
 void
 cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
-	  struct token *t, int64_t refresh_at)
+	  struct token *t, uint64_t refresh_at)
 {
 	size_t len;
 	_cleanup_(freep) char *bytes = token_key_bytes(key, &len);
@@ -403,7 +404,7 @@ cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
 	token_ref(t);
 	token_unref(en->token);
 	en->token = t;
-	en->rank.first = refresh_at;
+	en->rank.first = (int64_t)refresh_at;
 	heap_fix(&c->by_refresh, &en->rank);
 
 	/* Room is made afterwards, so that the new entry counts.  It is the last
@@ -440,32 +441,33 @@ cache_flush(struct cache *c)
 	c->by_refresh = c->by_share = (struct heap){ 0 };
 }
 
-int64_t
+uint64_t
 cache_next_refresh(const struct cache *c)
 {
-	return c->by_refresh.len > 0 ? c->by_refresh.ranks[0]->first : INT64_MAX;
+	return c->by_refresh.len > 0 ? (uint64_t)c->by_refresh.ranks[0]->first
+				     : CACHE_NEVER;
 }
 
 static void
-entry_refresh_at(struct cache *c, struct entry *en, int64_t when)
+entry_refresh_at(struct cache *c, struct entry *en, uint64_t when)
 {
-	en->rank.first = when;
+	en->rank.first = (int64_t)when;
 	heap_fix(&c->by_refresh, &en->rank);
 }
 
 bool
-cache_due(struct cache *c, int64_t now, struct token_key **ret_key,
+cache_due(struct cache *c, uint64_t boot, struct token_key **ret_key,
 	  uint64_t *ret_owner, unsigned *ret_unused)
 {
 	struct entry *en;
 
-	if (cache_next_refresh(c) > now || c->by_refresh.len == 0)
+	if (cache_next_refresh(c) > boot || c->by_refresh.len == 0)
 		return false;
 
 	en = container_of(c->by_refresh.ranks[0], struct entry, rank);
 	en->unused = en->used ? 0 : en->unused + 1;
 	en->used = false;
-	entry_refresh_at(c, en, INT64_MAX);
+	entry_refresh_at(c, en, CACHE_NEVER);
 	*ret_key = token_key_read(en->key);
 	*ret_owner = en->owner->id;
 	*ret_unused = en->unused;
@@ -473,7 +475,7 @@ cache_due(struct cache *c, int64_t now, struct token_key **ret_key,
 }
 
 void
-cache_refresh_at(struct cache *c, const struct token_key *key, int64_t when)
+cache_refresh_at(struct cache *c, const struct token_key *key, uint64_t when)
 {
 	struct entry *en = entry_find_key(c, key);
 

@@ -3,10 +3,10 @@
 
 /* Tokens by key, with an owner, an expiry and a time to refresh.
 
-   Pure data structure: no clock, no I/O, no callbacks.  Every function that
-   depends on time takes "now" (Unix seconds), which is how the tests travel in
-   time.  Who fetches a token, and how many callers wait for it, is broker.h's
-   business.
+   Pure data structure: no clock, no I/O.  Every function that depends on time
+   takes "now", which is how the tests travel in time; when to refresh is said in
+   microseconds of CLOCK_BOOTTIME.  Who fetches a token, and how many callers wait
+   for it, is broker.h's business.
 
    An entry counts for the owner that caused it.  An owner at its share loses its
    own least recently used entry; a full cache loses the least recently used
@@ -28,7 +28,8 @@ DEFINE_CLEANUP(struct cache *, cache_free)
 
 /* The token if it is not expired at now, else NULL (an expired entry goes).
    Borrowed: token_ref() to keep it past the next cache call.  Counts as a use. */
-struct token *cache_get(struct cache *c, const struct token_key *key, int64_t now);
+struct token *cache_get(struct cache *c, const struct token_key *key,
+			const struct token_now *now);
 
 /* The same for those who look up one key often: made ready once, by one cache for
    itself, and freed by free(). */
@@ -39,29 +40,30 @@ struct cache_key {
 };
 struct cache_key *cache_key_new(const struct cache *c, const struct token_key *key);
 struct token *cache_get_ready(struct cache *c, const struct cache_key *key,
-			      int64_t now);
+			      const struct token_now *now);
 
 /* Replaces what was there (the entry keeps its owner then).  Takes a reference of
-   its own.  refresh_at: Unix seconds, INT64_MAX for never. */
+   its own.  refresh_at: CACHE_NEVER or earlier. */
+#define CACHE_NEVER	((uint64_t)INT64_MAX)
 void cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
-	       struct token *t, int64_t refresh_at);
+	       struct token *t, uint64_t refresh_at);
 
 /* Drop one entry, or all of them. */
 void cache_drop(struct cache *c, const struct token_key *key);
 void cache_flush(struct cache *c);
 
-/* When the next entry wants refreshing; INT64_MAX if none does. */
-int64_t cache_next_refresh(const struct cache *c);
+/* When the next entry wants refreshing; CACHE_NEVER if none does. */
+uint64_t cache_next_refresh(const struct cache *c);
 
-/* Take the first entry that wants refreshing at now: a copy of its key in
+/* Take the first entry that wants refreshing by then: a copy of its key in
    *ret_key, which is the caller's to free(), its owner, and how many times in a
    row it has been taken without a use in between.  It wants none any more until
    cache_put() or cache_refresh_at().  false where there is none. */
-bool cache_due(struct cache *c, int64_t now, struct token_key **ret_key,
+bool cache_due(struct cache *c, uint64_t boot, struct token_key **ret_key,
 	       uint64_t *ret_owner, unsigned *ret_unused);
 
 /* Refresh it then; nothing if it is not there. */
-void cache_refresh_at(struct cache *c, const struct token_key *key, int64_t when);
+void cache_refresh_at(struct cache *c, const struct token_key *key, uint64_t when);
 
 size_t cache_len(const struct cache *c);
 size_t cache_owner_len(const struct cache *c, uint64_t owner);

@@ -44,6 +44,7 @@ struct broker {
 	void *userdata;
 	struct cache *cache;
 	struct hash_key hash;
+	uint64_t draws;			/* counts them, for jitter */
 	sd_event_source *refresh;	/* armed for the cache's next refresh */
 	LIST_HEAD(, flight) flights[BROKER_BUCKETS];
 	struct failures *failures;
@@ -51,7 +52,7 @@ struct broker {
 	struct broker_counts n;		/* .flights: running ones */
 };
 
-/* At this turn of the event loop: CLOCK_BOOTTIME usec, and Unix seconds. */
+/* At this turn of the event loop: CLOCK_BOOTTIME usec. */
 static inline uint64_t
 broker_boot(const struct broker *b)
 {
@@ -59,15 +60,6 @@ broker_boot(const struct broker *b)
 
 	sd_event_now(b->event, CLOCK_BOOTTIME, &usec);
 	return usec;
-}
-
-static inline int64_t
-broker_wall(const struct broker *b)
-{
-	uint64_t usec = 0;
-
-	sd_event_now(b->event, CLOCK_REALTIME, &usec);
-	return (int64_t)(usec / USEC_PER_SEC);
 }
 
 /* One caller more for this flight; the rest of *ret is the caller's to fill. */

@@ -179,6 +179,7 @@ void
 fetch_check(struct fetch *f, const struct fetch_found *found)
 {
 	enum flow_verify verify = f->ctx->opt.verify;
+	struct token_now now = clock_now(f->ctx->clock);
 	const struct jwt *j;
 	struct err e;
 	int r;
@@ -190,7 +191,7 @@ fetch_check(struct fetch *f, const struct fetch_found *found)
 		return fetch_fail(f, &e);
 	}
 	j = f->jwt;
-	f->token = token_new(TOKEN_ID, found->text, j->iat, j->exp, j->email,
+	f->token = token_new(TOKEN_ID, found->text, j->iat, j->exp, &now, j->email,
 			     f->ops->name);
 	if (j->has_google)
 		token_mark_full(f->token);

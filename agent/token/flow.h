@@ -15,6 +15,7 @@
 #include "google/endpoints.h"
 #include "http/client.h"
 #include "token/account.h"
+#include "token/clock.h"
 #include "token/keyring.h"
 #include "token/token.h"
 
@@ -46,6 +47,7 @@ struct flow_context {
 	const struct endpoints *at;
 	struct account *account;
 	struct keyring *keyring;
+	struct clock *clock;
 	struct flows *flows;		/* for flow_any, which chooses among them */
 	struct flow_options opt;
 };

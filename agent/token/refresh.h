@@ -15,8 +15,8 @@ struct refresh_options {
 	unsigned idle_limit;	/* stop after so many that nobody used */
 };
 
-/* Unix seconds, for a token good from now to exp; random is any 64 random bits.
-   At least half of its life passes before the window ends, a quarter before it
-   begins. */
-int64_t refresh_time(const struct refresh_options *o, int64_t now, int64_t exp,
-		     uint64_t random);
+/* In how many microseconds, for a token that is good for so many; random is any 64
+   random bits.  At least half of its life passes before the window ends, a quarter
+   before it begins. */
+uint64_t refresh_after(const struct refresh_options *o, uint64_t left,
+		       uint64_t random);

@@ -37,8 +37,9 @@ void
 ticket_fail(struct ticket *t, const struct err *e)
 {
 	struct broker *b = t->flight->broker;
+	struct token_now now = clock_now(b->ctx->clock);
 	struct token *cached = t->want.min_left > 0 ? NULL :
-		cache_get(b->cache, t->flight->key, broker_wall(b));
+		cache_get(b->cache, t->flight->key, &now);
 
 	if (!cached)
 		return ticket_end(t, NULL, t->source, e);

@@ -11,6 +11,7 @@ struct token {
 	enum token_kind kind;
 	bool full;
 	int64_t iat, exp;
+	uint64_t born, dies;	/* the same on CLOCK_BOOTTIME */
 	char *email, *flow;
 	size_t len;
 	char text[];
@@ -75,10 +76,30 @@ token_key_read(const void *bytes)
 	return ret;
 }
 
+/* Time from one moment to a later one, or 0. */
+static uint64_t
+until(int64_t usec, int64_t from)
+{
+	return usec > from ? (uint64_t)usec - (uint64_t)from : 0;
+}
+
+static int64_t
+usec_of(int64_t seconds)
+{
+	int64_t usec;
+
+	if (__builtin_mul_overflow(seconds, (int64_t)USEC_PER_SEC, &usec))
+		return seconds < 0 ? INT64_MIN : INT64_MAX;
+	return usec;
+}
+
 struct token *
 token_new(enum token_kind kind, const char *text, int64_t iat, int64_t exp,
-	  const char *email, const char *flow)
+	  const struct token_now *now, const char *email, const char *flow)
 {
+	/* No more than its whole life, however far back the clocks are. */
+	uint64_t left = MIN(until(usec_of(exp), now->google),
+			    until(usec_of(exp), usec_of(iat)));
 	size_t len = strlen(text);
 	struct token *t = xcalloc(1, sizeof(*t) + len + 1);
 
@@ -86,6 +107,8 @@ token_new(enum token_kind kind, const char *text, int64_t iat, int64_t exp,
 	t->kind = kind;
 	t->iat = iat;
 	t->exp = exp;
+	t->born = now->boot - until(now->google, usec_of(iat));
+	t->dies = left < UINT64_MAX - now->boot ? now->boot + left : UINT64_MAX;
 	t->email = xstrdup(email ? email : "");
 	t->flow = xstrdup(flow ? flow : "");
 	t->len = len;
@@ -155,19 +178,17 @@ token_email(const struct token *t)
 }
 
 uint64_t
-token_left(const struct token *t, int64_t now)
+token_left(const struct token *t, const struct token_now *now)
 {
-	if (t->exp <= now)
-		return 0;
-	return (uint64_t)t->exp - (uint64_t)now;
+	uint64_t left = until(usec_of(t->exp), MAX(now->wall, now->google));
+
+	return MIN(left, t->dies > now->boot ? t->dies - now->boot : 0);
 }
 
 uint64_t
-token_left_surely(const struct token *t, int64_t now)
+token_age(const struct token *t, const struct token_now *now)
 {
-	uint64_t left = token_left(t, now);
-
-	return left > 0 ? left - 1 : 0;
+	return now->boot - t->born;	/* both may be less than 0 */
 }
 
 const char *

@@ -35,7 +35,7 @@ struct token_key *token_key_read(const void *bytes);
 struct token_now {
 	uint64_t boot;		/* CLOCK_BOOTTIME */
 	int64_t wall;		/* since 1970, by this machine */
-	int64_t google;		/* the same by Google; wall where that is not known */
+	int64_t google;		/* the same by Google; wall where not known */
 };
 
 /* A token, immutable and counted.  Its text grants access: it is no string that
@@ -43,9 +43,12 @@ struct token_now {
    with the last reference. */
 struct token;
 
-/* text is copied; exp and iat in Unix seconds; email and flow may be NULL. */
+/* text is copied; exp and iat in Unix seconds; email and flow may be NULL.  now is
+   when it came: from then on its time runs on CLOCK_BOOTTIME, too, whatever becomes
+   of the other clocks. */
 struct token *token_new(enum token_kind kind, const char *text, int64_t iat,
-			int64_t exp, const char *email, const char *flow);
+			int64_t exp, const struct token_now *now,
+			const char *email, const char *flow);
 struct token *token_ref(struct token *t);
 struct token *token_unref(struct token *t);
 DEFINE_CLEANUP(struct token *, token_unref)
@@ -59,11 +62,11 @@ const char *token_flow(const struct token *t);	/* "" if unknown */
 const char *token_email(const struct token *t);	/* likewise */
 bool token_is_full(const struct token *t);
 
-/* Seconds that the token is good for at "now"; 0 when it is not.  A clock that is
-   cut to whole seconds makes it up to one second more than it is ... */
-uint64_t token_left(const struct token *t, int64_t now);
-/* ... and this is what it is good for at least, whatever was cut off. */
-uint64_t token_left_surely(const struct token *t, int64_t now);
+/* Microseconds that the token is good for, by the clock that gives it the least;
+   0: it is expired by one of them. */
+uint64_t token_left(const struct token *t, const struct token_now *now);
+/* Microseconds since it was issued. */
+uint64_t token_age(const struct token *t, const struct token_now *now);
 
 /* The secret.  Callers: the answer to a peer that the policy admits, and the
    request that carries a bearer.  Found by grep. */

@@ -22,11 +22,12 @@ struct want_options {
 	uint64_t brand_new_usec; /* a token younger than this is not fetched anew */
 };
 
-/* A token that has just come.  0, or ERR_UNAVAILABLE.  now in Unix seconds. */
-int want_check(const struct broker_want *w, const struct token *t, int64_t now,
-	       struct err *e);
+/* A token that has just come.  0, or ERR_UNAVAILABLE. */
+int want_check(const struct broker_want *w, const struct token *t,
+	       const struct token_now *now, struct err *e);
 
 /* A token from the cache.  1: it does.  0: a new one is to be fetched.  Negative:
    it does not, and it is too new to be replaced; e says for how long. */
 int want_check_cached(const struct broker_want *w, const struct want_options *o,
-		      const struct token *t, int64_t now, struct err *e);
+		      const struct token *t, const struct token_now *now,
+		      struct err *e);

@@ -83,6 +83,7 @@ flight_end(struct fetch *f)
 {
 	_cleanup_(freep) char *text = xasprintf(TOKEN_MARK "%s", f->audience);
 	int64_t now = (int64_t)time(NULL), life = 3600;
+	struct token_now when;
 	struct token *t;
 	struct err e;
 
@@ -94,7 +95,8 @@ flight_end(struct fetch *f)
 	}
 	if (strstr(f->audience, "short"))
 		life = 5;
-	t = token_new(TOKEN_ID, text, now, now + life, EMAIL, "fuzz");
+	when = clock_now(f->ctx->clock);
+	t = token_new(TOKEN_ID, text, now, now + life, &when, EMAIL, "fuzz");
 	fetch_succeed(f, t);
 	token_unref(t);
 }
@@ -108,6 +110,7 @@ static struct fixture {
 	struct http_client *http;
 	struct account *account;
 	struct values *values;
+	struct clock *clock;
 	struct broker *broker;
 	struct flow_context ctx;
 	struct flows *flows;
@@ -234,9 +237,10 @@ modules_start(void)
 	CHECK(account_new(fix.event, fix.http, &c->at, &c->account, &ops, NULL,
 			  &fix.account, NULL) == 0);
 	fix.values = values_new(fix.event, fix.http, &c->at, &c->values);
+	CHECK(clock_new(fix.event, &c->clock, NULL, NULL, &fix.clock, NULL) == 0);
 	fix.ctx = (struct flow_context){
 		.event = fix.event, .http = fix.http, .at = &c->at,
-		.account = fix.account, .opt = c->flow,
+		.account = fix.account, .clock = fix.clock, .opt = c->flow,
 	};
 	CHECK(flows_new(&fix.ctx, c->flows, &c->flows_opt, NULL, NULL,
 			&fix.flows, NULL) >= 0);
@@ -337,7 +341,7 @@ world_begin(struct world *w)
 	const struct api_context ctx = {
 		.event = fix.event, .account = fix.account,
 		.broker = fix.broker, .values = fix.values, .flows = fix.flows,
-		.policy = fix.config->policy,
+		.clock = fix.clock, .policy = fix.config->policy,
 	};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 

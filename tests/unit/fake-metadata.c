@@ -345,3 +345,18 @@ fake_client_new(sd_event *event)
 	assert(r >= 0);
 	return c;
 }
+
+struct clock *
+fake_clock_new(sd_event *event, clock_read_fn *source, void *userdata)
+{
+	static const struct clock_options o = {
+		.agree_usec = 5 * USEC_PER_SEC,
+		.correct_usec = 10 * USEC_PER_SEC,
+		.limit_usec = 10 * USEC_PER_MIN,
+	};
+	struct clock *c;
+
+	if (clock_new(event, &o, source, userdata, &c, NULL) < 0)
+		abort();
+	return c;
+}

@@ -11,6 +11,7 @@
 
 #include "base/base.h"
 #include "http/client.h"
+#include "token/clock.h"
 
 /* Run the loop until the condition holds; the test fails where it takes 20 s. */
 #define RUN_UNTIL(event, condition) \
@@ -57,3 +58,7 @@ const struct fake_request *fake_last(const struct fake *f);
 
 /* A client that tries once and speaks plain HTTP. */
 struct http_client *fake_client_new(sd_event *event);
+
+/* A clock with the usual options; source may be NULL. */
+struct clock *fake_clock_new(sd_event *event, clock_read_fn *source,
+			     void *userdata);

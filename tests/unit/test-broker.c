@@ -89,10 +89,14 @@ succeeds(const char *audience, const char *email, int64_t age, int64_t left)
 {
 	_cleanup_(token_unrefp) struct token *t = NULL;
 	struct fetch *f = in_flight(audience);
-	int64_t now = (int64_t)time(NULL);
+	struct token_now when;
+	int64_t now;
 
 	assert_non_null(f);
-	t = token_new(TOKEN_ID, "a.b.c", now - age, now + left, email, "fake");
+	when = clock_now(f ? f->ctx->clock : NULL);
+	now = when.wall / (int64_t)USEC_PER_SEC;
+	t = token_new(TOKEN_ID, "a.b.c", now - age, now + left, &when, email,
+		      "fake");
 	fetch_succeed(f, t);
 }
 
@@ -116,6 +120,7 @@ struct world {
 	struct flow_context ctx;
 	struct broker_options opt;
 	struct broker *b;
+	int64_t boot_shift, wall_shift;	/* of the clocks, usec */
 	unsigned asked;		/* for admission */
 	bool refuses;
 };
@@ -128,6 +133,17 @@ admit(void *userdata, uint64_t owner, struct err *e)
 	w->asked++;
 	assert_true(owner > 0);
 	return w->refuses ? err_set(e, ERR_BUSY, "not now") : 0;
+}
+
+/* The real clocks, shifted. */
+static void
+read_clocks(void *userdata, uint64_t *ret_boot, int64_t *ret_wall)
+{
+	struct world *w = userdata;
+	struct token_now now = clock_machine_now(w->event);
+
+	*ret_boot = now.boot + (uint64_t)w->boot_shift;
+	*ret_wall = now.wall + w->wall_shift;
 }
 
 /* A broker and an account that nobody has found yet. */
@@ -155,6 +171,8 @@ setup_lost(void **state)
 	assert_int_equal(account_new(w->event, w->http, &w->at, &o, &ops, w, &w->a,
 				     &e), 0);
 	w->ctx = (struct flow_context){ .event = w->event, .http = w->http,
+					.clock = fake_clock_new(w->event,
+								read_clocks, w),
 					.at = &w->at, .account = w->a };
 	w->opt = (struct broker_options){
 		.cache = { .entries = 100, .per_owner = 50 },
@@ -202,6 +220,7 @@ teardown(void **state)
 
 	broker_free(w->b);
 	assert_true(TAILQ_EMPTY(&flying));
+	clock_free(w->ctx.clock);
 	account_free(w->a);
 	http_client_free(w->http);
 	fake_free(w->mds);

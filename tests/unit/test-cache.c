@@ -14,7 +14,18 @@
 #include "token/cache.h"
 
 #define NOW	INT64_C(1767225600)
-#define NEVER	INT64_MAX
+#define NEVER	CACHE_NEVER
+
+/* All clocks say so many seconds since 1970: one number does for them. */
+static const struct token_now *
+at(int64_t seconds)
+{
+	static struct token_now now;
+	int64_t usec = seconds * (int64_t)USEC_PER_SEC;
+
+	now = (struct token_now){ (uint64_t)usec, usec, usec };
+	return &now;
+}
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -43,9 +54,10 @@ key(unsigned a)
 
 static void
 put_key(struct cache *c, const struct token_key *k, uint64_t owner, int64_t exp,
-	int64_t refresh_at)
+	uint64_t refresh_at)
 {
-	struct token *t = token_new(TOKEN_ID, k->audience, NOW, exp, NULL, NULL);
+	struct token *t = token_new(TOKEN_ID, k->audience, NOW, exp, at(NOW),
+				    NULL, NULL);
 
 	cache_put(c, k, owner, t, refresh_at);
 	token_unref(t);
@@ -60,7 +72,7 @@ put(struct cache *c, unsigned a, uint64_t owner)
 static bool
 has(struct cache *c, unsigned a)
 {
-	struct token *t = cache_get(c, key(a), NOW);
+	struct token *t = cache_get(c, key(a), at(NOW));
 
 	if (t)
 		assert_string_equal(token_reveal(t, NULL), key(a)->audience);
@@ -93,11 +105,11 @@ expired_token_is_never_returned(void **state _unused_)
 	_cleanup_(cache_freep) struct cache *c = cache_of(10, 10);
 
 	put_key(c, key(1), 7, NOW + 10, NEVER);
-	assert_non_null(cache_get(c, key(1), NOW + 9));
-	assert_null(cache_get(c, key(1), NOW + 10));
+	assert_non_null(cache_get(c, key(1), at(NOW + 9)));
+	assert_null(cache_get(c, key(1), at(NOW + 10)));
 	/* and is gone, though time may go back */
 	assert_int_equal(cache_len(c), 0);
-	assert_null(cache_get(c, key(1), NOW));
+	assert_null(cache_get(c, key(1), at(NOW)));
 }
 
 static void
@@ -107,7 +119,7 @@ a_token_taken_outlives_its_entry(void **state _unused_)
 	_cleanup_(token_unrefp) struct token *t = NULL;
 
 	put(c, 1, 7);
-	t = token_ref(cache_get(c, key(1), NOW));
+	t = token_ref(cache_get(c, key(1), at(NOW)));
 	cache_drop(c, key(1));
 	assert_false(has(c, 1));
 	assert_string_equal(token_reveal(t, NULL), "https://a1");
@@ -131,11 +143,11 @@ every_member_of_the_key_counts(void **state _unused_)
 	_cleanup_(cache_freep) struct cache *c = cache_of(100, 100);
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		assert_null(cache_get(c, &keys[i], NOW));
+		assert_null(cache_get(c, &keys[i], at(NOW)));
 		put_key(c, &keys[i], i, NOW + 1 + (int64_t)i, NEVER);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		assert_true(token_exp(cache_get(c, &keys[i], NOW)) ==
+		assert_true(token_exp(cache_get(c, &keys[i], at(NOW))) ==
 			    NOW + 1 + (int64_t)i);
 	assert_int_equal(cache_len(c), ARRAY_SIZE(keys));
 }
@@ -150,7 +162,7 @@ replacing_keeps_the_owner(void **state _unused_)
 	assert_int_equal(cache_len(c), 1);
 	assert_int_equal(cache_owner_len(c, 7), 1);
 	assert_int_equal(cache_owner_len(c, 8), 0);
-	assert_true(token_exp(cache_get(c, key(1), NOW)) == NOW + 20);
+	assert_true(token_exp(cache_get(c, key(1), at(NOW))) == NOW + 20);
 	assert_true(cache_next_refresh(c) == NOW + 15);
 }
 
@@ -160,7 +172,7 @@ a_token_may_replace_itself(void **state _unused_)
 	_cleanup_(cache_freep) struct cache *c = cache_of(10, 10);
 
 	put(c, 1, 7);
-	cache_put(c, key(1), 7, cache_get(c, key(1), NOW), NOW + 1);
+	cache_put(c, key(1), 7, cache_get(c, key(1), at(NOW)), NOW + 1);
 	assert_true(has(c, 1));
 }
 
@@ -290,7 +302,7 @@ struct simple {
 	bool in[KEYS];
 	unsigned owner[KEYS];
 	uint64_t used[KEYS];
-	int64_t refresh[KEYS];
+	uint64_t refresh[KEYS];
 	uint64_t owner_used[OWNERS], uses;
 };
 
@@ -323,7 +335,7 @@ simple_evict(struct simple *s, unsigned owner)
 }
 
 static void
-simple_put(struct simple *s, unsigned a, unsigned owner, int64_t refresh)
+simple_put(struct simple *s, unsigned a, unsigned owner, uint64_t refresh)
 {
 	unsigned most = 0;
 
@@ -361,11 +373,11 @@ it_does_what_a_simple_cache_does(void **state _unused_)
 {
 	_cleanup_(cache_freep) struct cache *c = cache_of(ENTRIES, SHARE);
 	struct simple s = { 0 };
-	int64_t earliest;
+	uint64_t earliest;
 
 	for (int i = 0; i < 20000; i++) {
 		unsigned a = dice(KEYS), owner = dice(OWNERS), what = dice(100);
-		int64_t refresh = NOW + dice(1000);
+		uint64_t refresh = NOW + dice(1000);
 
 		if (what < 50) {
 			assert_int_equal(has(c, a), s.in[a]);
@@ -494,7 +506,7 @@ unused_refreshes_are_counted_and_a_use_begins_anew(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
 		put_key(c, key(1), 5, NOW + 3600, NOW + 100);
 		if (i == 3)
-			assert_non_null(cache_get(c, key(1), NOW));
+			assert_non_null(cache_get(c, key(1), at(NOW)));
 		assert_true(cache_due(c, NOW + 100, &k, &owner, &unused));
 		assert_int_equal(unused, expected[i]);
 		free(k);

@@ -108,6 +108,7 @@ setup(void **state)
 	w->k = keyring_new(w->event, w->http, &w->at, &keys);
 	w->ctx = (struct flow_context){
 		.event = w->event, .http = w->http, .at = &w->at, .account = w->a,
+		.clock = fake_clock_new(w->event, NULL, NULL),
 		.keyring = w->k,
 		.opt = { .iat_skew_usec = 300 * USEC_PER_SEC,
 			 .token_life_max_usec = 86400 * USEC_PER_SEC },
@@ -125,6 +126,7 @@ teardown(void **state)
 	fetch_free(w->fetch);
 	token_unref(w->token);
 	keyring_free(w->k);
+	clock_free(w->ctx.clock);
 	account_free(w->a);
 	http_client_free(w->http);
 	fake_free(w->google);

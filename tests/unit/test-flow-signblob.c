@@ -69,6 +69,7 @@ setup(void **state)
 				     &e), 0);
 	w->ctx = (struct flow_context){
 		.event = w->event, .http = w->http, .at = &w->at, .account = w->a,
+		.clock = fake_clock_new(w->event, NULL, NULL),
 		.opt = { .assertion_life_usec = LIFE * USEC_PER_SEC,
 			 .assertion_backdate_usec = BACKDATE * USEC_PER_SEC,
 			 .iat_skew_usec = SKEW * USEC_PER_SEC,
@@ -88,6 +89,7 @@ teardown(void **state)
 
 	fetch_free(w->fetch);
 	token_unref(w->token);
+	clock_free(w->ctx.clock);
 	account_free(w->a);
 	http_client_free(w->http);
 	fake_free(w->mds);

@@ -133,6 +133,8 @@ setup(void **state)
 	assert_int_equal(account_new(w->event, w->http, &w->at, &o, &ops, w, &w->a,
 				     NULL), 0);
 	w->ctx = (struct flow_context){ .event = w->event, .http = w->http,
+					.clock = fake_clock_new(w->event, NULL,
+								NULL),
 					.at = &w->at, .account = w->a };
 	w->opt = (struct flows_options){ .doubt_usec = DOUBT, .again_usec = SPAN,
 					 .again_max_usec = 4 * SPAN };
@@ -147,6 +149,7 @@ teardown(void **state)
 
 	assert_true(TAILQ_EMPTY(&flying));
 	flows_free(w->fs);
+	clock_free(w->ctx.clock);
 	account_free(w->a);
 	http_client_free(w->http);
 	fake_free(w->mds);
@@ -252,7 +255,8 @@ succeeds(const char *flow, const char *audience)
 	int64_t now = (int64_t)time(NULL);
 
 	assert_non_null(f);
-	t = token_new(TOKEN_ID, "a.b.c", now, now + 3600, VEC_EMAIL, flow);
+	t = token_new(TOKEN_ID, "a.b.c", now, now + 3600,
+		      &(struct token_now){ 0 }, VEC_EMAIL, flow);
 	fetch_succeed(f, t);
 }
 

@@ -10,7 +10,8 @@
 #include "base/hash.h"
 #include "token/refresh.h"
 
-#define NOW	INT64_C(1767225600)
+#define S	USEC_PER_SEC
+#define LIFE	(3600 * S)
 #define VMS	1000
 
 static const struct refresh_options usual = {
@@ -23,29 +24,29 @@ static void
 an_hours_token_is_refreshed_ten_to_fifteen_minutes_ahead(void **state)
 {
 	(void)state;
-	assert_true(refresh_time(&usual, NOW, NOW + 3600, 0) == NOW + 3000);
-	assert_true(refresh_time(&usual, NOW, NOW + 3600, 300) == NOW + 2700);
-	assert_true(refresh_time(&usual, NOW, NOW + 3600, 301) == NOW + 3000);
+	assert_true(refresh_after(&usual, LIFE, 0) == 3000 * S);
+	assert_true(refresh_after(&usual, LIFE, 300 * S) == 2700 * S);
+	assert_true(refresh_after(&usual, LIFE, 300 * S + 1) == 3000 * S);
 }
 
 static void
 a_short_token_lives_a_quarter_of_its_life_at_least(void **state)
 {
 	(void)state;
-	for (int64_t life = 0; life < 2400; life++)
-		for (uint64_t random = 0; random < 700; random += 23) {
-			int64_t at = refresh_time(&usual, NOW, NOW + life, random);
+	for (uint64_t life = 0; life < 2400 * S; life += 999999)
+		for (uint64_t random = 0; random < 700 * S; random += 23 * S) {
+			uint64_t after = refresh_after(&usual, life, random);
 
-			assert_true(at >= NOW + life / 4);
-			assert_true(at <= NOW + life);
+			assert_true(after >= life / 4);
+			assert_true(after <= life);
 		}
 }
 
 static void
-an_expired_token_is_refreshed_at_its_expiry(void **state)
+an_expired_token_is_refreshed_at_once(void **state)
 {
 	(void)state;
-	assert_true(refresh_time(&usual, NOW, NOW - 5, 77) == NOW - 5);
+	assert_true(refresh_after(&usual, 0, 77) == 0);
 }
 
 /* All VMs got theirs in the same second. */
@@ -58,9 +59,9 @@ a_fleet_shows_no_spike_over_twice_the_mean_in_ten_seconds(void **state)
 	(void)state;
 	for (uint64_t vm = 0; vm < VMS; vm++) {
 		struct hash_key seed = { 0x5eed, vm };
-		int64_t at = refresh_time(&usual, NOW, NOW + 3600,
-					  hash_bytes(&seed, &n, sizeof(n)));
-		size_t i = (size_t)(at - (NOW + 2700)) / 10;
+		uint64_t at = refresh_after(&usual, LIFE,
+					    hash_bytes(&seed, &n, sizeof(n)));
+		size_t i = (size_t)((at - 2700 * S) / (10 * S));
 
 		buckets[i < 30 ? i : 29]++;
 	}
@@ -76,7 +77,7 @@ main(void)
 			an_hours_token_is_refreshed_ten_to_fifteen_minutes_ahead),
 		cmocka_unit_test(
 			a_short_token_lives_a_quarter_of_its_life_at_least),
-		cmocka_unit_test(an_expired_token_is_refreshed_at_its_expiry),
+		cmocka_unit_test(an_expired_token_is_refreshed_at_once),
 		cmocka_unit_test(
 			a_fleet_shows_no_spike_over_twice_the_mean_in_ten_seconds),
 	};

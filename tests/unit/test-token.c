@@ -11,12 +11,19 @@
 #include "token/token.h"
 #include "vectors.h"
 
+#define S	((int64_t)USEC_PER_SEC)
+
+/* All clocks agree. */
+static const struct token_now arrival = {
+	.boot = 1000 * USEC_PER_SEC, .wall = VEC_NOW * S, .google = VEC_NOW * S,
+};
+
 static void
 a_token_says_what_it_was_made_with(void **state _unused_)
 {
 	char text[] = VEC_ID_TOKEN_C1;
 	struct token *t = token_new(TOKEN_ID, text, VEC_NOW, VEC_NOW + 3600,
-				    VEC_EMAIL, "signblob");
+				    &arrival, VEC_EMAIL, "signblob");
 	size_t len;
 
 	memset(text, 'x', sizeof(text));
@@ -33,7 +40,7 @@ a_token_says_what_it_was_made_with(void **state _unused_)
 static void
 what_is_not_known_is_empty(void **state _unused_)
 {
-	struct token *t = token_new(TOKEN_ACCESS, "x", 0, 1, NULL, NULL);
+	struct token *t = token_new(TOKEN_ACCESS, "x", 0, 1, &arrival, NULL, NULL);
 
 	assert_string_equal(token_flow(t), "");
 	assert_string_equal(token_email(t), "");
@@ -43,7 +50,7 @@ what_is_not_known_is_empty(void **state _unused_)
 static void
 the_last_reference_frees(void **state _unused_)
 {
-	struct token *t = token_new(TOKEN_ID, "x", 0, 1, NULL, NULL);
+	struct token *t = token_new(TOKEN_ID, "x", 0, 1, &arrival, NULL, NULL);
 
 	assert_ptr_equal(token_ref(t), t);
 	assert_null(token_unref(t));
@@ -52,28 +59,125 @@ the_last_reference_frees(void **state _unused_)
 	assert_null(token_unref(NULL));
 }
 
+/* A token of an hour that comes a minute old, and then is looked at. */
+#define ISSUED	(VEC_NOW - 60)
+
+struct look {
+	const char *name;
+	int64_t boot, wall, google;	/* microseconds since it came */
+	int64_t left;
+};
+
 static void
-seconds_left_end_with_the_expiry(void **state _unused_)
+a_token_is_good_for_what_the_least_clock_gives_it(void **state _unused_)
+{
+	static const struct look table[] = {
+		{ "when it came", 0, 0, 0, 3540 * S },
+		{ "all go on", 100 * S, 100 * S, 100 * S, 3440 * S },
+		{ "to the microsecond", 1, 1, 1, 3540 * S - 1 },
+		{ "the last one", 3540 * S - 1, 3540 * S - 1, 3540 * S - 1, 1 },
+		{ "all at its end", 3540 * S, 3540 * S, 3540 * S, 0 },
+		{ "all after it", 9999 * S, 9999 * S, 9999 * S, 0 },
+		{ "the wall clock alone at its end", 0, 3540 * S, 0, 0 },
+		{ "Google's alone", 0, 0, 3540 * S, 0 },
+		{ "time since boot alone", 3540 * S, 0, 0, 0 },
+		{ "the wall clock set back", 100 * S, -86400 * S, 100 * S,
+		  3440 * S },
+		{ "it was set back, and the end has come", 3540 * S, -60 * S,
+		  -60 * S, 0 },
+		{ "the wall clock set forward", 100 * S, 3000 * S, 100 * S,
+		  540 * S },
+		{ "the machine slept and knows", 3600 * S, 3600 * S, 3600 * S, 0 },
+		{ "the machine slept, and its wall clock stood still", 3600 * S, 0,
+		  0, 0 },
+		{ "Google's clock is behind", 100 * S, 100 * S, -200 * S,
+		  3440 * S },
+		{ "Google's clock is ahead", 100 * S, 100 * S, 400 * S, 3140 * S },
+		{ "as late as can be", INT64_MAX / 2, INT64_MAX / 2, INT64_MAX / 2,
+		  0 },
+	};
+	struct token *t = token_new(TOKEN_ID, "x", ISSUED, ISSUED + 3600, &arrival,
+				    NULL, NULL);
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		const struct look *l = &table[i];
+		struct token_now now = {
+			arrival.boot + (uint64_t)l->boot, arrival.wall + l->wall,
+			arrival.google + l->google,
+		};
+
+		if (token_left(t, &now) != (uint64_t)l->left)
+			fail_msg("%s: %llu", l->name,
+				 (unsigned long long)token_left(t, &now));
+	}
+	token_unref(t);
+}
+
+/* Clocks that are behind when it comes do not make it live longer than it does. */
+static void
+a_token_lives_no_longer_than_it_says(void **state _unused_)
 {
 	static const struct {
-		int64_t exp, now;
-		uint64_t left;
+		int64_t wall, google, left;	/* wall, google: less VEC_NOW */
 	} table[] = {
-		{ VEC_NOW + 3600, VEC_NOW, 3600 },
-		{ VEC_NOW + 1, VEC_NOW, 1 },
-		{ VEC_NOW, VEC_NOW, 0 },
-		{ VEC_NOW, VEC_NOW + 1, 0 },
-		{ INT64_MAX, INT64_MIN, UINT64_MAX },
-		{ INT64_MIN, INT64_MAX, 0 },
+		{ 0, 0, 3600 }, { -300 * S, -300 * S, 3600 }, { -300 * S, 0, 3600 },
+		{ -86400 * S, -86400 * S, 3600 }, { 300 * S, 0, 3300 },
+		{ 0, 300 * S, 3300 }, { 300 * S, 300 * S, 3300 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		struct token *t = token_new(TOKEN_ID, "x", 0, table[i].exp, NULL,
-					    NULL);
+		struct token_now now = { 5, VEC_NOW * S + table[i].wall,
+					 VEC_NOW * S + table[i].google };
+		struct token *t = token_new(TOKEN_ID, "x", VEC_NOW, VEC_NOW + 3600,
+					    &now, NULL, NULL);
 
-		assert_true(token_left(t, table[i].now) == table[i].left);
-		assert_true(token_left_surely(t, table[i].now) ==
-			    (table[i].left > 0 ? table[i].left - 1 : 0));
+		assert_true(token_left(t, &now) == (uint64_t)(table[i].left * S));
+		now.boot += (uint64_t)(table[i].left * S);
+		now.wall += table[i].left * S;
+		now.google += table[i].left * S;
+		assert_true(token_left(t, &now) == 0);
+		token_unref(t);
+	}
+}
+
+static void
+times_beyond_all_measure_do_no_harm(void **state _unused_)
+{
+	static const struct {
+		int64_t iat, exp;
+		bool good;
+	} table[] = {
+		{ 0, INT64_MAX, true }, { INT64_MIN, INT64_MAX, true },
+		{ INT64_MAX, INT64_MAX, false }, { INT64_MIN, INT64_MIN, false },
+		{ INT64_MAX, INT64_MIN, false }, { 0, INT64_MIN, false },
+		{ VEC_NOW, VEC_NOW - 1, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct token *t = token_new(TOKEN_ID, "x", table[i].iat,
+					    table[i].exp, &arrival, NULL, NULL);
+
+		assert_int_equal(token_left(t, &arrival) > 0, table[i].good);
+		token_unref(t);
+	}
+}
+
+static void
+the_age_of_a_token_runs_on_the_clock_that_nobody_sets(void **state _unused_)
+{
+	static const int64_t iats[] = { VEC_NOW, ISSUED, VEC_NOW + 60, 0 };
+	static const uint64_t ages[] = { 0, 60, 0, VEC_NOW };
+
+	for (size_t i = 0; i < ARRAY_SIZE(iats); i++) {
+		struct token_now now = arrival;
+		struct token *t = token_new(TOKEN_ID, "x", iats[i], VEC_NOW + 3600,
+					    &now, NULL, NULL);
+
+		assert_true(token_age(t, &now) == ages[i] * USEC_PER_SEC);
+		now.wall -= 86400 * S;
+		now.google += 86400 * S;
+		now.boot += 7;
+		assert_true(token_age(t, &now) == ages[i] * USEC_PER_SEC + 7);
 		token_unref(t);
 	}
 }
@@ -124,7 +228,11 @@ main(void)
 		cmocka_unit_test(a_token_says_what_it_was_made_with),
 		cmocka_unit_test(what_is_not_known_is_empty),
 		cmocka_unit_test(the_last_reference_frees),
-		cmocka_unit_test(seconds_left_end_with_the_expiry),
+		cmocka_unit_test(a_token_is_good_for_what_the_least_clock_gives_it),
+		cmocka_unit_test(a_token_lives_no_longer_than_it_says),
+		cmocka_unit_test(times_beyond_all_measure_do_no_harm),
+		cmocka_unit_test(
+			the_age_of_a_token_runs_on_the_clock_that_nobody_sets),
 		cmocka_unit_test(different_keys_have_different_bytes),
 		cmocka_unit_test(equal_keys_have_equal_bytes),
 	};
