@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "token/flight.h"
 
 static fetch_done_fn on_fetched;
@@ -235,6 +236,40 @@ on_refresh(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
 	return 0;
 }
 
+/* Clocks. */
+
+static uint64_t
+on_rejudged(void *userdata, const struct token *t)
+{
+	struct broker *b = userdata;
+	struct token_now now = clock_now(b->ctx->clock);
+
+	return refresh_at(b, t, &now);
+}
+
+/* Tokens that are expired by now go, others have less time than they had, and what
+   failed by the old time, or before the machine slept, may succeed. */
+static void
+on_clock(void *userdata, const struct clock_status *s)
+{
+	struct broker *b = userdata;
+	struct token_now now = clock_now(b->ctx->clock);
+	struct err e;
+
+	cache_rejudge(b->cache, &now, on_rejudged, b);
+	arm_refresh(b);
+	if (!s->bad)
+		failures_flush(b->failures);
+	if (s->bad == b->clock_bad)
+		return;
+	b->clock_bad = s->bad;
+	if (clock_check(b->ctx->clock, &e) < 0)
+		log_warning(LOG_NO_FIELDS, "no new tokens: %s; %s", e.msg, e.hint);
+	else
+		log_notice(LOG_NO_FIELDS, "this machine's clock is near enough to "
+			   "Google's again");
+}
+
 /* Asking. */
 
 static int
@@ -359,6 +394,7 @@ broker_new(sd_event *event, const struct flow_context *ctx,
 	b->failures = failures_new(&o->failures);
 	b->hash = hash_key_random();
 	TAILQ_INIT(&b->queue);
+	clock_on_change(ctx->clock, on_clock, b);
 	if (sd_event_add_time(event, &b->refresh, CLOCK_BOOTTIME, 0, 0, on_refresh,
 			      b) >= 0)
 		sd_event_source_set_enabled(b->refresh, SD_EVENT_OFF);
@@ -378,6 +414,7 @@ broker_free(struct broker *b)
 			LIST_REMOVE(fl, chain);
 			flight_free(fl);
 		}
+	clock_on_change(b->ctx->clock, NULL, NULL);
 	sd_event_source_unref(b->refresh);
 	cache_free(b->cache);
 	failures_free(b->failures);

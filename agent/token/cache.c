@@ -483,6 +483,27 @@ cache_refresh_at(struct cache *c, const struct token_key *key, uint64_t when)
 		entry_refresh_at(c, en, when);
 }
 
+void
+cache_rejudge(struct cache *c, const struct token_now *now, cache_when_fn *when,
+	      void *userdata)
+{
+	struct heap old = c->by_refresh;
+
+	/* Each is ranked anew, so the heap is built anew. */
+	c->by_refresh = (struct heap){ 0 };
+	for (size_t i = 0; i < old.len; i++) {
+		struct entry *en = container_of(old.ranks[i], struct entry, rank);
+
+		if (en->rank.first < (int64_t)CACHE_NEVER)
+			en->rank.first = MIN(en->rank.first,
+					     (int64_t)when(userdata, en->token));
+		heap_add(&c->by_refresh, &en->rank);
+		if (token_left(en->token, now) == 0)
+			entry_free(c, en);
+	}
+	free(old.ranks);
+}
+
 size_t
 cache_len(const struct cache *c)
 {

@@ -65,5 +65,12 @@ bool cache_due(struct cache *c, uint64_t boot, struct token_key **ret_key,
 /* Refresh it then; nothing if it is not there. */
 void cache_refresh_at(struct cache *c, const struct token_key *key, uint64_t when);
 
+/* Judge all anew, after a clock was set: what is expired goes, and what waits to
+   be refreshed is refreshed at when(token) if that is earlier.  when() leaves the
+   cache alone. */
+typedef uint64_t cache_when_fn(void *userdata, const struct token *t);
+void cache_rejudge(struct cache *c, const struct token_now *now,
+		   cache_when_fn *when, void *userdata);
+
 size_t cache_len(const struct cache *c);
 size_t cache_owner_len(const struct cache *c, uint64_t owner);

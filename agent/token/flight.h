@@ -45,6 +45,7 @@ struct broker {
 	struct cache *cache;
 	struct hash_key hash;
 	uint64_t draws;			/* counts them, for jitter */
+	bool clock_bad;			/* as the log has it */
 	sd_event_source *refresh;	/* armed for the cache's next refresh */
 	LIST_HEAD(, flight) flights[BROKER_BUCKETS];
 	struct failures *failures;

@@ -1101,6 +1101,205 @@ a_wish_takes_less_where_too_many_wait(void **state)
 	leave(&x);
 }
 
+/* --- clocks ------------------------------------------------------------------ */
+
+/* The wall clock is set, or the machine sleeps: the kernel tells. */
+static void
+clocks_step(struct world *w, int64_t wall, int64_t boot)
+{
+	w->wall_shift += wall * (int64_t)USEC_PER_SEC;
+	w->boot_shift += boot * (int64_t)USEC_PER_SEC;
+	clock_stepped(w->ctx.clock);
+	while (sd_event_run(w->event, 0) > 0)
+		;
+}
+
+static void
+google_is_ahead(struct world *w, int64_t seconds)
+{
+	for (int i = 0; i < 2; i++)
+		clock_learn(w->ctx.clock, &(struct http_response){
+			.status = 200, .body = "", .tls = true,
+			.date = clock_now(w->ctx.clock).wall /
+				(int64_t)USEC_PER_SEC + seconds,
+		});
+}
+
+static void
+a_token_that_any_clock_has_expired_is_not_served(void **state)
+{
+	static const struct {
+		int64_t wall, boot;	/* seconds since the token came */
+		int64_t google;		/* ahead of the wall clock */
+		bool hit;
+	} table[] = {
+		{ 0, 0, 0, true },
+		{ 3000, 0, 0, true }, { 3601, 0, 0, false },
+		{ 0, 3000, 0, true }, { 0, 3601, 0, false },
+		{ 3100, 3100, 400, true }, { 3100, 3100, 505, false },
+		{ -86400, 3000, 0, true }, { -86400, 3601, 0, false },
+		/* Too far off to be believed. */
+		{ 0, 0, 4000, true },
+	};
+	struct world *w = *state;
+
+	w->opt.want.wish_usec = 0;
+	begin(w);
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct caller c = { 0 };
+
+		broker_flush(w->b);
+		cached(w, "a", 0, LIFE);
+		w->wall_shift = table[i].wall * (int64_t)USEC_PER_SEC;
+		w->boot_shift = table[i].boot * (int64_t)USEC_PER_SEC;
+		google_is_ahead(w, table[i].google);
+		ask(w, &c, "a");
+		assert_int_equal(c.hit, table[i].hit);
+		leave(&c);
+		w->wall_shift = w->boot_shift = 0;
+		google_is_ahead(w, 0);
+		if (!table[i].hit)
+			fails("a", ERR_REQUEST);
+	}
+}
+
+static void
+a_wall_clock_set_back_revives_nothing(void **state)
+{
+	struct world *w = *state;
+	struct caller c = { 0 };
+
+	begin(w);
+	cached(w, "a", 3000, 600);
+	clocks_step(w, -86400, 0);
+	assert_int_equal(counts(w).cached, 1);
+	clocks_step(w, 0, 601);
+	assert_int_equal(counts(w).cached, 0);
+	ask(w, &c, "a");
+	assert_int_equal(c.r, 0);
+	leave(&c);
+}
+
+static void
+what_a_step_has_made_expire_leaves_the_cache(void **state)
+{
+	struct world *w = *state;
+
+	begin(w);
+	cached(w, "a", 0, 1000);
+	cached(w, "b", 0, 2000);
+	cached(w, "c", 0, 3000);
+	clocks_step(w, 1500, 0);
+	assert_int_equal(counts(w).cached, 2);
+	clocks_step(w, 0, 2500);	/* a sleep that the wall clock missed */
+	assert_int_equal(counts(w).cached, 1);
+	clocks_step(w, 1600, 0);
+	assert_int_equal(counts(w).cached, 0);
+}
+
+static void
+what_a_step_has_made_due_is_fetched_anew_and_nothing_else(void **state)
+{
+	struct world *w = *state;
+
+	w->opt.refresh = (struct refresh_options){ 2000 * USEC_PER_SEC, 0, 2 };
+	w->opt.want.wish_usec = 0;
+	begin(w);
+	cached(w, "a", 0, 3000);
+	cached(w, "b", 0, 9000);
+	clocks_step(w, 2998, 0);
+	RUN_UNTIL(w->event, begun == 1);
+	assert_non_null(in_flight("a"));
+	assert_null(in_flight("b"));
+	succeeds("a", VEC_EMAIL, 0, 3000);
+}
+
+/* At half of its life at the earliest, so of 2 s at their end. */
+static void
+a_step_back_puts_no_refresh_off(void **state)
+{
+	struct world *w = *state;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.want.wish_usec = 0;
+	begin(w);
+	cached(w, "a", 0, 2);
+	clocks_step(w, -86400, 0);
+	RUN_UNTIL(w->event, begun == 1);
+	succeeds("a", VEC_EMAIL, 0, 3000);
+}
+
+static void
+a_step_forgets_failures(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+
+	begin(w);
+	ask(w, &x, "a");
+	fails("a", ERR_GOOGLE);
+	ask(w, &y, "a");
+	assert_true(y.r < 0);
+	clocks_step(w, 60, 0);
+	ask(w, &z, "a");
+	assert_int_equal(z.r, 0);
+	leave(&z);
+}
+
+static void
+a_clock_set_back_makes_no_token_brand_new(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { .want = { .no_cache = true } };
+	struct caller y = { .want = { .no_cache = true } };
+
+	begin(w);
+	cached(w, "a", BRAND_NEW - 1, LIFE);
+	clocks_step(w, 0, 2);
+	clocks_step(w, -86400, 0);
+	ask(w, &x, "a");
+	assert_int_equal(x.r, 0);
+	leave(&x);
+
+	cached(w, "b", 0, LIFE);
+	clocks_step(w, 3000, 0);
+	ask(w, &y, "b");
+	assert_true(y.hit);	/* and none old */
+}
+
+static void
+a_flight_that_lands_after_the_end_of_its_token_serves_nobody(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+	struct fetch *f;
+	struct token_now now;
+	_cleanup_(token_unrefp) struct token *t = NULL;
+	int64_t iat;
+
+	w->opt.want.wish_usec = 10 * USEC_PER_SEC;
+	begin(w);
+	cached(w, "a", 3000, 5);
+	ask(w, &x, "a");	/* 5 s before the end: a better one is wished */
+	assert_int_equal(x.r, 0);
+	f = in_flight("a");
+	assert_non_null(f);
+	now = clock_now(w->ctx.clock);
+	iat = now.wall / (int64_t)USEC_PER_SEC;
+	t = token_new(TOKEN_ID, "a.b.c", iat - 3000, iat + 5, &now, VEC_EMAIL,
+		      "fake");
+	/* Upstream hangs until that, and its token, are over. */
+	w->wall_shift = w->boot_shift = 6 * (int64_t)USEC_PER_SEC;
+	if (f)
+		fetch_succeed(f, t);
+	assert_true(x.called && !x.got);
+	assert_int_equal(x.e.kind, ERR_UNAVAILABLE);
+	ask(w, &y, "a");
+	assert_int_equal(y.r, 0);
+	fails("a", ERR_TIMEOUT);
+	assert_true(y.called && !y.got);
+}
+
 /* --- tokens that are not for anybody ------------------------------------------ */
 
 static void
@@ -1254,6 +1453,14 @@ main(void)
 		TEST(a_wish_takes_less_where_nothing_better_can_be_had),
 		TEST(a_used_token_is_fetched_anew_ahead_of_its_expiry),
 		TEST(a_failing_refresh_leaves_the_token_where_it_is),
+		TEST(a_token_that_any_clock_has_expired_is_not_served),
+		TEST(a_wall_clock_set_back_revives_nothing),
+		TEST(what_a_step_has_made_expire_leaves_the_cache),
+		TEST(what_a_step_has_made_due_is_fetched_anew_and_nothing_else),
+		TEST(a_step_back_puts_no_refresh_off),
+		TEST(a_step_forgets_failures),
+		TEST(a_clock_set_back_makes_no_token_brand_new),
+		TEST(a_flight_that_lands_after_the_end_of_its_token_serves_nobody),
 		TEST(a_wish_takes_less_where_too_many_wait),
 		TEST(a_token_of_another_account_is_nobodys),
 		TEST_LOST(without_an_account_a_token_is_nobodys),

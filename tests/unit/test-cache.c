@@ -513,6 +513,69 @@ unused_refreshes_are_counted_and_a_use_begins_anew(void **state)
 	}
 }
 
+struct rejudged {
+	unsigned asked;
+	uint64_t when;
+};
+
+static uint64_t
+when_asked(void *userdata, const struct token *t)
+{
+	struct rejudged *r = userdata;
+
+	assert_non_null(t);
+	r->asked++;
+	return r->when;
+}
+
+/* Entry i expires at NOW + i, to be refreshed a quarter of an hour earlier. */
+static void
+what_a_clock_has_made_expire_goes_and_the_rest_stays(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(4000, 4000);
+	struct rejudged r = { .when = NEVER };
+
+	for (unsigned i = 1; i <= 3600; i++)
+		put_key(c, key(i), i % 7, NOW + i, NOW + i - 900);
+	cache_rejudge(c, at(NOW), when_asked, &r);
+	assert_int_equal(cache_len(c), 3600);
+	assert_int_equal(r.asked, 3600);
+	assert_true(cache_next_refresh(c) == NOW - 899);
+
+	cache_rejudge(c, at(NOW + 2000), when_asked, &r);
+	assert_int_equal(cache_len(c), 1600);
+	for (unsigned i = 1; i <= 3600; i += 37)
+		assert_int_equal(has(c, i), i > 2000);
+	for (unsigned i = 0, sum = 0; i < 7; i++) {
+		sum += cache_owner_len(c, i);
+		assert_true(i < 6 || sum == 1600);
+	}
+	assert_true(cache_next_refresh(c) == NOW + 2001 - 900);
+	cache_rejudge(c, at(NOW + 3600), when_asked, &r);
+	assert_int_equal(cache_len(c), 0);
+	assert_true(cache_next_refresh(c) == NEVER);
+	cache_rejudge(c, at(NOW + 3600), when_asked, &r);
+}
+
+static void
+a_clock_brings_refreshes_forward_and_never_puts_them_off(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(10, 10);
+	struct rejudged r = { .when = NOW + 200 };
+
+	put_key(c, key(1), 7, NOW + 3600, NOW + 100);
+	put_key(c, key(2), 7, NOW + 3600, NOW + 300);
+	put_key(c, key(3), 7, NOW + 3600, NEVER);
+	cache_rejudge(c, at(NOW), when_asked, &r);
+	assert_int_equal(r.asked, 2);		/* nobody wants the third one */
+	assert_true(cache_next_refresh(c) == NOW + 100);
+	cache_drop(c, key(1));
+	assert_true(cache_next_refresh(c) == NOW + 200);
+	cache_drop(c, key(2));
+	assert_true(cache_next_refresh(c) == NEVER);
+	assert_int_equal(cache_len(c), 1);
+}
+
 int
 main(void)
 {
@@ -533,6 +596,10 @@ main(void)
 		cmocka_unit_test(what_is_due_is_taken_once_with_its_key_and_owner),
 		cmocka_unit_test(
 			unused_refreshes_are_counted_and_a_use_begins_anew),
+		cmocka_unit_test(
+			what_a_clock_has_made_expire_goes_and_the_rest_stays),
+		cmocka_unit_test(
+			a_clock_brings_refreshes_forward_and_never_puts_them_off),
 		cmocka_unit_test(it_does_what_a_simple_cache_does),
 		cmocka_unit_test(memory_does_not_grow_with_what_was_evicted),
 		cmocka_unit_test(a_hundred_thousand_entries_are_no_burden),
