@@ -108,6 +108,13 @@ clock_date(const struct clock *c)
 		: now.wall) / (int64_t)USEC_PER_SEC;
 }
 
+bool
+clock_differs(const struct clock *c, int64_t date)
+{
+	return distance(clock_date(c), date) >
+		c->opt.correct_usec / USEC_PER_SEC;
+}
+
 void
 clock_status(const struct clock *c, struct clock_status *ret)
 {

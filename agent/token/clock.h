@@ -64,8 +64,10 @@ DEFINE_CLEANUP(struct clock *, clock_free)
 /* This turn of the event loop. */
 struct token_now clock_machine_now(sd_event *event);	/* Google has no say */
 struct token_now clock_now(const struct clock *c);
-/* The date of an assertion: Unix seconds. */
+/* The date of an assertion: Unix seconds.  And would it be another one now, so that
+   one that was refused is worth making again? */
 int64_t clock_date(const struct clock *c);
+bool clock_differs(const struct clock *c, int64_t date);
 
 /* An answer of Google's has come.  What did not come over TLS, has no date or comes
    out of somebody's cache teaches nothing.  Never give it the metadata server's. */

@@ -129,19 +129,11 @@ fetch_fail(struct fetch *f, const struct err *e)
 	fetch_end(f, NULL, e);
 }
 
-int64_t
-fetch_now(const struct fetch *f)
-{
-	uint64_t usec = 0;
-
-	sd_event_now(f->ctx->event, CLOCK_REALTIME, &usec);
-	return (int64_t)(usec / USEC_PER_SEC);
-}
-
 /* What every ID token has to pass. */
 
 static int
-check_claims(struct fetch *f, const struct fetch_found *found, struct err *e)
+check_claims(struct fetch *f, const struct fetch_found *found,
+	     const struct token_now *now, struct err *e)
 {
 	const struct flow_options *o = &f->ctx->opt;
 	int r;
@@ -151,7 +143,7 @@ check_claims(struct fetch *f, const struct fetch_found *found, struct err *e)
 		r = jwt_expect(f->jwt, &(struct jwt_expectation){
 			.audience = f->audience,
 			.email = found->email,
-			.now = fetch_now(f),
+			.now = now->google / (int64_t)USEC_PER_SEC,
 			.iat_skew = (int64_t)(o->iat_skew_usec / USEC_PER_SEC),
 			.max_life = (int64_t)(o->token_life_max_usec /
 					      USEC_PER_SEC),
@@ -184,8 +176,10 @@ fetch_check(struct fetch *f, const struct fetch_found *found)
 	struct err e;
 	int r;
 
+	if (clock_check(f->ctx->clock, &e) < 0)
+		return fetch_fail(f, &e);
 	f->jwt = jwt_free(f->jwt);
-	r = check_claims(f, found, &e);
+	r = check_claims(f, found, &now, &e);
 	if (r < 0) {
 		err_prefix(&e, r, "%s's ID token", found->from);
 		return fetch_fail(f, &e);

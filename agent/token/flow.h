@@ -104,7 +104,8 @@ void fetch_succeed(struct fetch *f, struct token *token);
 void fetch_fail(struct fetch *f, const struct err *e);
 
 /* For the flows: an ID token has come.  Nobody gets one that is not what was
-   asked for; this ends the fetch, now or when Google's keys have come. */
+   asked for, nor any while nobody can say what time it is (clock_check()); this
+   ends the fetch, now or when Google's keys have come. */
 struct fetch_found {
 	const char *text;
 	const char *email;	/* the account's, when it was asked for */
@@ -112,9 +113,6 @@ struct fetch_found {
 	bool tls;		/* http_response.tls */
 };
 void fetch_check(struct fetch *f, const struct fetch_found *found);
-
-/* Unix seconds at this turn of the event loop. */
-int64_t fetch_now(const struct fetch *f);
 
 extern const struct flow_ops flow_signblob;
 extern const struct flow_ops flow_metadata;

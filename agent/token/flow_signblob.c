@@ -26,8 +26,9 @@ struct signblob_fetch {
 	struct token *access;		/* the bearer of this attempt */
 	char *email;			/* the account that signs */
 	char *input;			/* header.claims, to be signed */
+	int64_t date;			/* of that, Unix seconds */
 	bool fresh_bearer;		/* a refused bearer was replaced already */
-	bool signed_again;		/* a refused signature was, too */
+	bool signed_again;		/* a refused assertion was, too */
 };
 
 typedef int ask_fn(struct signblob_fetch *f, struct err *e);
@@ -143,7 +144,8 @@ ask_signature(struct signblob_fetch *f, struct err *e)
 
 	free(f->email);
 	f->email = xstrdup(email);
-	iat = fetch_now(&f->base) -
+	f->date = clock_date(ctx->clock);
+	iat = f->date -
 		(int64_t)(ctx->opt.assertion_backdate_usec / USEC_PER_SEC);
 	free(f->input);
 	f->input = jwt_assertion_input(email, TOKEN_AUDIENCE, iat,
@@ -180,6 +182,7 @@ on_signature(void *userdata, const struct http_response *re,
 	if (failed)
 		return fetch_fail(&f->base, failed);
 
+	clock_learn(f->base.ctx->clock, re);
 	r = iam_sign_blob_response(re, f->email, &signature, &key_id, &e);
 	if (r >= 0) {
 		r = ask_id_token(f, signature, &e);
@@ -201,6 +204,21 @@ on_signature(void *userdata, const struct http_response *re,
 
 /* The ID token. */
 
+/* Would another one be believed?  The key may have been changed between the two
+   steps; or this one was dated before we knew better, or too long ago. */
+static bool
+worth_another_signature(const struct signblob_fetch *f,
+			enum token_endpoint_verdict verdict)
+{
+	const struct clock *c = f->base.ctx->clock;
+
+	if (f->signed_again)
+		return false;
+	if (verdict == TOKEN_ENDPOINT_CLOCK)
+		return clock_check(c, NULL) >= 0 && clock_differs(c, f->date);
+	return verdict == TOKEN_ENDPOINT_SIGNATURE;
+}
+
 static void
 on_id_token(void *userdata, const struct http_response *re,
 	    const struct err *failed)
@@ -209,14 +227,16 @@ on_id_token(void *userdata, const struct http_response *re,
 	_cleanup_(secret_freep) char *text = NULL;
 	enum token_endpoint_verdict verdict = TOKEN_ENDPOINT_OTHER;
 	struct err e;
+	int64_t now;
 	int r;
 
 	if (failed)
 		return fetch_fail(&f->base, failed);
 
-	r = token_endpoint_id_token_response(re, f->email, f->base.audience,
-					     fetch_now(&f->base), &text,
-					     &verdict, &e);
+	clock_learn(f->base.ctx->clock, re);
+	now = clock_now(f->base.ctx->clock).wall / (int64_t)USEC_PER_SEC;
+	r = token_endpoint_id_token_response(re, f->email, f->base.audience, now,
+					     &text, &verdict, &e);
 	if (r >= 0)
 		return fetch_check(&f->base, &(struct fetch_found){
 			.text = text,
@@ -227,8 +247,7 @@ on_id_token(void *userdata, const struct http_response *re,
 
 	if (verdict == TOKEN_ENDPOINT_ACCOUNT)
 		account_rediscover(f->base.ctx->account);
-	if (verdict == TOKEN_ENDPOINT_SIGNATURE && !f->signed_again) {
-		/* The key may have been rotated between the two steps. */
+	if (worth_another_signature(f, verdict)) {
 		f->signed_again = true;
 		if (ask_access_token(f, &e) >= 0)
 			return;

@@ -634,6 +634,170 @@ a_clock_not_believed_is_named(void **state)
 	counts(w, 1, 1, 1);
 }
 
+/* As two answers would over TLS, which the fakes do not speak. */
+static void
+google_is_ahead(struct world *w, int64_t seconds)
+{
+	for (int i = 0; i < 2; i++)
+		clock_learn(w->ctx.clock, &(struct http_response){
+			.status = 200, .body = "", .tls = true,
+			.date = (int64_t)time(NULL) + seconds });
+}
+
+static void
+what_comes_without_tls_teaches_no_time(void **state)
+{
+	_cleanup_(freep) char *text = NULL, *body = NULL, *bytes = NULL;
+	static const struct claims good = { 0 };
+	struct world *w = *state;
+	struct clock_status s;
+	char date[30];
+
+	find(w);
+	all_is_well(w);
+	text = id_token(&good);
+	body = xasprintf("{\"id_token\":\"%s\"}", text);
+	http_date_format((int64_t)time(NULL) + 300, date);
+	bytes = xasprintf("HTTP/1.1 200 OK\r\nDate: %s\r\nContent-Length: %zu\r\n"
+			  "\r\n%s", date, strlen(body), body);
+	fake_always(w->tok, TRADE, bytes);
+	for (int i = 0; i < 3; i++) {
+		run(w);
+		assert_non_null(w->token);
+	}
+	clock_status(w->ctx.clock, &s);
+	assert_false(s.known);
+}
+
+static void
+an_assertion_has_googles_date(void **state)
+{
+	static const int64_t ahead[] = { 300, -300, 590, -590 };
+	struct world *w = *state;
+
+	find(w);
+	all_is_well(w);
+	for (size_t i = 0; i < ARRAY_SIZE(ahead); i++) {
+		_cleanup_(freep) char *input = NULL;
+		int64_t now = (int64_t)time(NULL);
+
+		google_is_ahead(w, ahead[i]);
+		run(w);
+		input = signed_input(w);
+		assert_in_range(input_iat(input) - (now + ahead[i] - BACKDATE) + 2,
+				0, 4);
+	}
+}
+
+/* Begin, and stop where the assertion has been sent. */
+static void
+begin_to_trade(struct world *w)
+{
+	find(w);
+	all_is_well(w);
+	fake_always(w->tok, TRADE, NULL);
+	assert_int_equal(begin(w), 0);
+	RUN_UNTIL(w->event, fake_count(w->tok) == 1);
+}
+
+static void
+an_assertion_is_made_once_more_when_google_says_another_time(void **state)
+{
+	static const struct claims good = { .age = -300 };
+	_cleanup_(freep) char *text = id_token(&good), *input = NULL;
+	int64_t now = (int64_t)time(NULL);
+	struct world *w = *state;
+
+	begin_to_trade(w);
+	google_is_ahead(w, 300);
+	fake_say_once(w->tok, TRADE, 400, VEC_C2_BODY);	/* to who waits */
+	say_id_token(w, text);
+	RUN_UNTIL(w->event, w->called);
+	assert_non_null(w->token);
+	input = signed_input(w);
+	assert_in_range(input_iat(input) - (now + 300 - BACKDATE) + 2, 0, 4);
+	counts(w, 1, 2, 2);
+}
+
+static void
+an_assertion_is_made_anew_for_its_time_only_once(void **state)
+{
+	struct world *w = *state;
+
+	begin_to_trade(w);
+	google_is_ahead(w, 300);
+	fake_say(w->tok, TRADE, 400, VEC_C2_BODY);
+	RUN_UNTIL(w->event, w->called);
+	assert_null(w->token);
+	assert_int_equal(w->e.kind, ERR_UNAVAILABLE);
+	assert_non_null(strstr(w->e.hint, "timedatectl"));
+	counts(w, 1, 2, 2);
+}
+
+static void
+time_and_signature_together_are_made_anew_only_once(void **state)
+{
+	struct world *w = *state;
+
+	begin_to_trade(w);
+	google_is_ahead(w, 300);
+	fake_say_once(w->tok, TRADE, 400, VEC_C3_BODY);
+	fake_say(w->tok, TRADE, 400, VEC_C2_BODY);
+	RUN_UNTIL(w->event, w->called);
+	assert_null(w->token);
+	counts(w, 1, 2, 2);
+}
+
+static void
+a_clock_too_far_off_makes_no_second_assertion(void **state)
+{
+	struct world *w = *state;
+
+	begin_to_trade(w);
+	google_is_ahead(w, 700);
+	fake_say(w->tok, TRADE, 400, VEC_C2_BODY);
+	RUN_UNTIL(w->event, w->called);
+	assert_null(w->token);
+	assert_int_equal(w->e.kind, ERR_UNAVAILABLE);
+	counts(w, 1, 1, 1);
+}
+
+static void
+no_token_is_served_by_a_clock_too_far_off(void **state)
+{
+	struct world *w = *state;
+
+	find(w);
+	all_is_well(w);
+	google_is_ahead(w, 700);
+	run(w);
+	assert_null(w->token);
+	assert_int_equal(w->e.kind, ERR_UNAVAILABLE);
+	assert_non_null(strstr(w->e.msg, "behind Google's"));
+	assert_non_null(strstr(w->e.hint, "chronyc makestep"));
+	google_is_ahead(w, 0);
+	run(w);
+	assert_non_null(w->token);
+}
+
+static void
+claims_are_judged_by_googles_clock(void **state)
+{
+	static const struct claims ahead = { .age = -SKEW - 100 };
+	_cleanup_(freep) char *text = id_token(&ahead);
+	struct world *w = *state;
+
+	find(w);
+	all_is_well(w);
+	say_id_token(w, text);
+	run(w);
+	assert_null(w->token);
+	assert_non_null(strstr(w->e.msg, "iat "));
+	google_is_ahead(w, SKEW + 100);
+	run(w);
+	assert_non_null(w->token);
+}
+
 static void
 an_account_that_google_does_not_know_is_looked_for_anew(void **state)
 {
@@ -857,6 +1021,14 @@ main(void)
 		TEST(each_of_both_may_happen_once),
 		TEST(an_audience_not_accepted_is_the_requests_fault),
 		TEST(a_clock_not_believed_is_named),
+		TEST(what_comes_without_tls_teaches_no_time),
+		TEST(an_assertion_has_googles_date),
+		TEST(an_assertion_is_made_once_more_when_google_says_another_time),
+		TEST(an_assertion_is_made_anew_for_its_time_only_once),
+		TEST(time_and_signature_together_are_made_anew_only_once),
+		TEST(a_clock_too_far_off_makes_no_second_assertion),
+		TEST(no_token_is_served_by_a_clock_too_far_off),
+		TEST(claims_are_judged_by_googles_clock),
 		TEST(an_account_that_google_does_not_know_is_looked_for_anew),
 		TEST(a_token_with_wrong_claims_is_refused_by_their_names),
 		TEST(an_example_of_another_day_is_refused),
