@@ -86,7 +86,7 @@ class MetadataServer:
         headers += [("Location", location)] if location else []
         headers += [("Content-Type", content_type)]
         headers += [("ETag", etag)] if etag else []
-        headers += [("Date", self._world.date()), ("Server", "Metadata Server for VM"),
+        headers += [("Date", self._world.date(self._world.settings.metadata_date_offset)), ("Server", "Metadata Server for VM"),
                     ("Content-Length", str(len(body))),
                     ("X-XSS-Protection", "0"), ("X-Frame-Options", "SAMEORIGIN")]
         return wire.Response(status, headers, body)

@@ -39,7 +39,8 @@ class Settings:
     email_in_standard: bool = False         # whether format=standard tokens carry the email
 
     # Time, in seconds
-    clock_offset: float = 0.0
+    clock_offset: float = 0.0               # of all of Google from this machine
+    metadata_date_offset: float = 0.0       # and of the metadata server's Date from that
     id_token_life: int = 3600
     access_token_life: int = 3600
     refresh_at: int = 300                   # the metadata server renews its access token with this much life left
@@ -124,7 +125,8 @@ class World:
             raise ValueError(f"no setting {name!r}")
         if value is None and name in MAY_BE_NULL:
             return
-        kinds = {"universe": str, "iap_members": list, "clock_offset": (int, float)}
+        kinds = {"universe": str, "iap_members": list, "clock_offset": (int, float),
+                 "metadata_date_offset": (int, float)}
         kind = kinds.get(name, type(getattr(self._initial, name)))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{name}: wrong type")
@@ -134,9 +136,9 @@ class World:
     def now(self):
         return time.time() + self.settings.clock_offset
 
-    def date(self):
+    def date(self, offset=0):
         """Now, as in a Date header. Not by strftime: the names are English in every locale."""
-        t = time.gmtime(self.now())
+        t = time.gmtime(self.now() + offset)
         day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[t.tm_wday]
         month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun",
                  "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[t.tm_mon - 1]
