@@ -5,8 +5,12 @@
    One timer ends both tries and the pauses between them.  libcurl's own would
    not do for tries: it stands still while the machine is suspended and while a
    transfer waits for a free connection, and cannot follow a deadline that
-   moves. */
+   moves.
 
+   Before each try stands the budget.  Calls that it does not let out stand in one
+   line; when the next one's turn may have come, all are asked in order. */
+
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +32,10 @@ struct http_call {
 	struct transfer *transfer;
 	struct transfer_end end;	/* of the last try */
 	sd_event_source *timer;
-	bool running;			/* a try is; else it is a pause */
+	bool running;			/* a try is; else it is a pause, or: */
+	bool waiting;			/* for its turn, in the client's line ... */
+	int lacks;			/* ... because of this: budget_take()'s */
+	TAILQ_ENTRY(http_call) turn;
 	unsigned tries;
 	uint64_t try_end;
 	char last[200], before[200];	/* what became of the last two tries */
@@ -135,6 +142,149 @@ call_try(struct http_call *call, uint64_t now, struct err *e)
 	return 0;
 }
 
+/* The budget. */
+
+static uint64_t
+client_now(const struct http_client *c)
+{
+	uint64_t now = 0;
+
+	sd_event_now(c->event, CLOCK_BOOTTIME, &now);
+	return now;
+}
+
+/* Whose fault is it: a peer's that wants more than its share? */
+static int
+budget_error(int r, uint64_t payer, uint64_t wait, struct err *e)
+{
+	if (r == -EDQUOT && payer >= HTTP_PAYER_PEERS)
+		r = err_set(e, ERR_BUSY, "this peer has used up its share of what "
+			    "may be asked upstream (peer-share of "
+			    "requests-per-minute)");
+	else
+		r = err_set(e, ERR_UNAVAILABLE, "as much has been asked upstream "
+			    "as may be in a minute (requests-per-minute)");
+	e->retry_usec = wait;
+	return r;
+}
+
+static int
+on_turn(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata);
+
+/* At the latest by then; a deadline is each call's own affair. */
+static int
+turn_arm(struct http_client *c, uint64_t when)
+{
+	int r;
+
+	if (when >= c->turn_at)
+		return 0;
+	r = c->turn ? sd_event_source_set_time(c->turn, when)
+		: sd_event_add_time(c->event, &c->turn, CLOCK_BOOTTIME, when, 1,
+				    on_turn, c);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(c->turn, SD_EVENT_ONESHOT);
+	if (r >= 0)
+		c->turn_at = when;
+	return r;
+}
+
+static void
+call_stand(struct http_call *call, bool in_line)
+{
+	struct http_client *c = call->client;
+
+	if (in_line && !call->waiting) {
+		TAILQ_INSERT_TAIL(&c->turns, call, turn);
+		c->n.waiting++;
+		c->n.delayed++;
+	} else if (!in_line && call->waiting) {
+		TAILQ_REMOVE(&c->turns, call, turn);
+		c->n.waiting--;
+	}
+	call->waiting = in_line;
+}
+
+static bool
+payer_waits(const struct http_client *c, uint64_t payer)
+{
+	const struct http_call *other;
+
+	TAILQ_FOREACH(other, &c->turns, turn)
+		if (other->q.payer == payer)
+			return true;
+	return false;
+}
+
+/* Try, or wait for the turn.  Negative: that would come too late. */
+static int
+call_go(struct http_call *call, uint64_t now, struct err *e)
+{
+	struct http_client *c = call->client;
+	uint64_t wait = 0, payer = call->q.payer;
+	bool behind = !call->waiting && payer_waits(c, payer);
+	int r;
+
+	if (behind || now >= *call->deadline)
+		r = budget_ask(c->budget, payer, now, &wait);
+	else
+		r = budget_take(c->budget, payer, now, &wait);
+	if (r == 0 && !behind && now < *call->deadline) {
+		call_stand(call, false);
+		return call_try(call, now, e);
+	}
+	if (r < 0 || !call->lacks)
+		call->lacks = r < 0 ? r : -EAGAIN;
+	if (later(now, wait) >= *call->deadline) {
+		c->n.refused++;
+		r = budget_error(call->lacks, payer, wait, e);
+		return err_prefix(e, r, "%s: not asked", call->host);
+	}
+
+	call_stand(call, true);
+	r = turn_arm(c, later(now, wait));
+	if (r >= 0)
+		r = call_arm(call, *call->deadline);
+	return r < 0 ? err_sys(e, -r, "cannot arm a timer") : 0;
+}
+
+/* What was answered before tells more than that there is no further try. */
+static void
+call_went_not(struct http_call *call, uint64_t now, const struct err *e)
+{
+	if (call->tries == 0 || e->kind == ERR_INTERNAL)
+		call_finish(call, e);
+	else if (call->end.re.status > 0)
+		call_finish(call, NULL);
+	else
+		call_give_up(call, now);
+}
+
+/* One that ends here may pull away any other: then from the head again, where all
+   that were asked already are refused as before. */
+static int
+on_turn(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
+{
+	struct http_client *c = userdata;
+	uint64_t now = client_now(c);
+	struct http_call *call;
+	struct err e;
+
+	c->turn_at = UINT64_MAX;
+	c->busy = true;
+	for (call = TAILQ_FIRST(&c->turns); call; ) {
+		struct http_call *next = TAILQ_NEXT(call, turn);
+
+		if (call_go(call, now, &e) < 0) {
+			call_went_not(call, now, &e);
+			next = TAILQ_FIRST(&c->turns);
+		}
+		call = next;
+	}
+	client_rest(c);
+	return 0;
+}
+
 /* A try is over: answered, or with status 0 for the reason noted. */
 static void
 call_judge(struct http_call *call)
@@ -176,10 +326,10 @@ on_time(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
 	struct err e;
 
 	if (!call->running) {
-		if (now >= *call->deadline)
+		if (now >= *call->deadline && call->tries > 0)
 			call_give_up(call, now);
-		else if (call_try(call, now, &e) < 0)
-			call_finish(call, &e);
+		else if (call_go(call, now, &e) < 0)
+			call_went_not(call, now, &e);
 		return 0;
 	}
 
@@ -223,6 +373,7 @@ http_call_free(struct http_call *call)
 	if (!call)
 		return NULL;
 
+	call_stand(call, false);
 	transfer_free(call->transfer);
 	sd_event_source_disable_unref(call->timer);
 	http_request_clear(&call->q);
@@ -273,11 +424,39 @@ http_client_start(struct http_client *c, struct http_request *q,
 			 &call->transfer, e);
 	if (r < 0)
 		return r;
-	r = call_try(call, now, e);
+	r = call_go(call, now, e);
 	if (r < 0)
 		return r;
 
 	call->slot = ret;
 	*ret = TAKE_PTR(call);
 	return 0;
+}
+
+/* Looking. */
+
+int
+http_client_may(const struct http_client *c, uint64_t payer, uint64_t deadline,
+		struct err *e)
+{
+	uint64_t now = client_now(c), wait;
+	int r = budget_ask(c->budget, payer, now, &wait);
+
+	if (r == 0 || later(now, wait) < deadline)
+		return 0;
+	return budget_error(r, payer, wait, e);
+}
+
+uint64_t
+http_client_sent(const struct http_client *c)
+{
+	return c->sent;
+}
+
+void
+http_client_count(const struct http_client *c, struct http_client_counts *ret)
+{
+	*ret = c->n;
+	ret->per_minute = c->opt.budget.per_minute;
+	ret->left = budget_left(c->budget, client_now(c));
 }

@@ -108,7 +108,7 @@ client_drain(struct http_client *c)
 	CURLcode rc;
 	int left;
 
-	c->draining = true;
+	c->busy = true;
 	while ((msg = curl_multi_info_read(c->multi, &left))) {
 		if (msg->msg != CURLMSG_DONE)
 			continue;
@@ -116,9 +116,7 @@ client_drain(struct http_client *c)
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &t);
 		transfer_ended(t, rc);
 	}
-	c->draining = false;
-	if (c->doomed)
-		http_client_free(c);
+	client_rest(c);
 }
 
 /* --- libcurl on sd-event ---------------------------------------------------- */
@@ -456,6 +454,9 @@ http_client_new(sd_event *event, const struct http_client_options *o,
 	c->opt.user_agent = o->user_agent ? xstrdup(o->user_agent) : NULL;
 	c->opt.ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
 	c->opt.proxy = o->proxy ? xstrdup(o->proxy) : NULL;
+	c->budget = budget_new(&o->budget);
+	TAILQ_INIT(&c->turns);
+	c->turn_at = UINT64_MAX;
 
 	r = sd_event_add_time(event, &c->timer, CLOCK_MONOTONIC, UINT64_MAX, 1,
 			      on_time, c);
@@ -475,7 +476,7 @@ http_client_free(struct http_client *c)
 		return NULL;
 
 	assert(c->n_transfers == 0);
-	if (c->draining) {
+	if (c->busy) {
 		c->doomed = true;
 		return NULL;
 	}
@@ -485,16 +486,12 @@ http_client_free(struct http_client *c)
 		curl_global_cleanup();
 	}
 	sd_event_source_disable_unref(c->timer);
+	sd_event_source_disable_unref(c->turn);
 	sd_event_unref(c->event);
+	budget_free(c->budget);
 	free((char *)c->opt.user_agent);
 	free((char *)c->opt.ca_file);
 	secret_free((char *)c->opt.proxy);
 	free(c);
 	return NULL;
-}
-
-uint64_t
-http_client_sent(const struct http_client *c)
-{
-	return c->sent;
 }

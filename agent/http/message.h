@@ -24,6 +24,7 @@ struct http_request {
 	char *body;		/* NULL: none */
 	size_t body_len;
 	bool once;		/* one try: the caller has a schedule of its own */
+	uint64_t payer;		/* on whose share of the budget: see client.h */
 };
 
 /* Append "Name: value". */

@@ -4,6 +4,7 @@
 /* One try of a request: what http/call.c asks of http/client.c, and nobody else
    does.  call.c decides when to try, again or no more; client.c knows how. */
 
+#include <sys/queue.h>
 #include <systemd/sd-event.h>
 
 #include "base/buf.h"
@@ -16,7 +17,13 @@ struct http_client {
 	sd_event_source *timer;		/* libcurl's, too */
 	uint64_t sent;
 	size_t n_transfers;
-	bool draining, doomed;		/* freed while it reports: see client.c */
+	bool busy, doomed;		/* freed while it reports: client_rest() */
+
+	struct budget *budget;
+	TAILQ_HEAD(, http_call) turns;	/* calls that wait for theirs */
+	sd_event_source *turn;		/* when the next one may come; or NULL */
+	uint64_t turn_at;		/* the same; UINT64_MAX: it is off */
+	struct http_client_counts n;
 };
 
 /* How a try ended. */
@@ -26,6 +33,16 @@ struct transfer_end {
 	struct http_response re;	/* without the body ... */
 	struct buf body;		/* ... which may be taken from here */
 };
+
+/* The end of a loop that began with busy set and ran callbacks: one of them may
+   have freed the client. */
+static inline void
+client_rest(struct http_client *c)
+{
+	c->busy = false;
+	if (c->doomed)
+		http_client_free(c);
+}
 
 struct transfer;
 typedef void transfer_done_fn(void *userdata);
