@@ -315,11 +315,14 @@ set_constants(struct config *c)
 	c->client.max_body = MAX_BODY;
 	c->client.host_connections = HOST_CONNECTIONS;
 	c->client.plain_http = c->at.test;
+	c->client.budget.share = c->peer_share;
+	c->client.budget.payers = BUCKETS;
 	c->client.lane[HTTP_LANE_LOCAL].retry.retry_after_max_usec =
 		c->client.lane[HTTP_LANE_GOOGLE].retry.retry_after_max_usec;
 	c->server.max_buffers = MAX_BUFFERS;
 	c->server.every_answer = api_every_answer;
 	c->broker.failures.max = MAX_FAILURES;
+	c->broker.peer_share = c->peer_share;
 	c->api.max_audience = MAX_AUDIENCE;
 	c->api.limit.burst = BURST;
 	c->api.limit.peers = BUCKETS;

@@ -36,6 +36,7 @@ struct config {
 	struct keyring_options keyring;
 	struct clock_options clock;
 	struct broker_options broker;
+	unsigned peer_share;		/* percent of whatever peers share */
 	struct values_options values;
 	struct api_options api;
 	/* of account default; NULL ends */

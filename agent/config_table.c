@@ -48,6 +48,14 @@ parse_rate(const struct config_option *o, const char *value, void *ret,
 }
 
 static int
+parse_percent(const struct config_option *o, const char *value, void *ret,
+	      struct err *e)
+{
+	return config_value_percent(value, (unsigned)o->min, (unsigned)o->max,
+				    (unsigned *)ret, e);
+}
+
+static int
 parse_bool(const struct config_option *o _unused_, const char *value,
 	   void *ret, struct err *e)
 {
@@ -160,6 +168,9 @@ const struct config_option config_options[] = {
 	{ "upstream", "test-endpoints", parse_bool, AT(at.test), "no", 0, 0 },
 	{ "upstream", "ca-file", parse_string, AT(ca_file), NULL, 0, 0 },
 	{ "upstream", "proxy", parse_string, AT(proxy), NULL, 0, 0 },
+	/* Less than ten, and looking for the account would take it all. */
+	{ "upstream", "requests-per-minute", parse_unsigned,
+	  AT(client.budget.per_minute), "300", 10, 1000 * 1000 },
 
 	{ "cache", "entries", parse_size, AT(broker.cache.entries), "4096",
 	  1, 1024 * 1024 },
@@ -180,6 +191,7 @@ const struct config_option config_options[] = {
 	  1, 1024 },
 	{ "limits", "waiters", parse_unsigned, AT(broker.max_waiters), "4096",
 	  1, 65536 },
+	{ "limits", "peer-share", parse_percent, AT(peer_share), "25%", 1, 100 },
 	/* The least is in thousandths. */
 	{ "limits", "requests-per-second", parse_rate, AT(api.limit.per_second),
 	  "2", 1, 100000 },

@@ -120,6 +120,23 @@ config_value_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret,
 }
 
 int
+config_value_percent(const char *s, unsigned min, unsigned max, unsigned *ret,
+		     struct err *e)
+{
+	size_t digits = strspn(s, DIGITS);
+	char text[TEXT_SHOW_SIZE];
+	uint64_t v;
+
+	if (strcmp(s + digits, "%") != 0 || !text_to_u64(s, digits, UINT32_MAX, &v))
+		return bad_value(s, "a part such as 25%", e);
+	if (v < min || v > max)
+		return err_set(e, ERR_REQUEST, "%s is out of range: %u%% to %u%%",
+			       text_show_str(text, s), min, max);
+	*ret = (unsigned)v;
+	return 0;
+}
+
+int
 config_value_rate(const char *s, double min, double max, double *ret,
 		  struct err *e)
 {

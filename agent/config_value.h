@@ -16,6 +16,9 @@ int config_value_number(const char *s, uint64_t min, uint64_t max, uint64_t *ret
 /* "2", "0.5": at most three decimals. */
 int config_value_rate(const char *s, double min, double max, double *ret,
 		      struct err *e);
+/* "25%"; whole ones only. */
+int config_value_percent(const char *s, unsigned min, unsigned max, unsigned *ret,
+			 struct err *e);
 /* yes no, true false, on off, 1 0 */
 int config_value_bool(const char *s, bool *ret, struct err *e);
 

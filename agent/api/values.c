@@ -170,6 +170,7 @@ values_get(struct values *v, enum value which, value_done_fn *done,
 
 	if (!s->call) {
 		metadata_value_request(v->at->metadata, paths[which], &q);
+		q.payer = HTTP_PAYER_VALUES;
 		s->deadline = now_boot(v) + v->opt.fetch_usec;
 		r = http_client_start(v->http, &q, &s->deadline, on_value, s,
 				      &s->call, e);

@@ -317,6 +317,7 @@ ask_access(struct account *a, struct err *e)
 	struct http_request q = { 0 };
 
 	metadata_token_request(a->at->metadata, &q);
+	q.payer = HTTP_PAYER_ACCESS;
 	a->access_deadline = now_boot(a) + a->opt.token_usec;
 	return http_client_start(a->http, &q, &a->access_deadline, on_access, a,
 				 &a->access_call, e);

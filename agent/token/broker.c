@@ -33,23 +33,48 @@ flight_new(struct broker *b, const struct token_key *key, uint64_t owner)
 	struct flight *fl = xcalloc(1, sizeof(*fl));
 
 	fl->broker = b;
-	fl->owner = owner;
+	fl->share = share_ref(b, owner);
 	fl->deadline = broker_boot(b) + b->opt.linger_usec;
 	fl->bytes = token_key_bytes(key, &fl->len);
 	fl->key = token_key_read(fl->bytes);
 	TAILQ_INIT(&fl->tickets);
 	LIST_INSERT_HEAD(&b->flights[bucket(b, fl->bytes, fl->len)], fl, chain);
+	fl->listed = true;
 	return fl;
 }
 
+/* From here on nobody joins it. */
 static void
+flight_hide(struct flight *fl)
+{
+	if (fl->listed)
+		LIST_REMOVE(fl, chain);
+	fl->listed = false;
+}
+
+void
 flight_free(struct flight *fl)
 {
 	assert(TAILQ_EMPTY(&fl->tickets));
+	queue_remove(fl);
+	flight_hide(fl);
+	share_unref(fl->share);
 	fetch_free(fl->fetch);
 	free(fl->key);
 	free(fl->bytes);
 	free(fl);
+}
+
+static uint64_t
+payer_of(uint64_t owner)
+{
+	return HTTP_PAYER_PEERS + owner;
+}
+
+uint64_t
+flight_payer(const struct flight *fl)
+{
+	return fl->ahead ? HTTP_PAYER_NOBODY : payer_of(fl->share->owner);
 }
 
 static int
@@ -57,10 +82,10 @@ flight_start(struct flight *fl, struct err *e)
 {
 	struct broker *b = fl->broker;
 	int r = flow_fetch(b->flow, b->ctx, fl->key, &fl->deadline,
-			   on_fetched, fl, &fl->fetch, e);
+			   flight_payer(fl), on_fetched, fl, &fl->fetch, e);
 
 	if (r >= 0)
-		b->n.flights++;
+		queue_started(fl);
 	return r;
 }
 
@@ -70,10 +95,9 @@ flight_launch(struct flight *fl, struct err *e)
 {
 	struct broker *b = fl->broker;
 
-	if (b->n.flights < b->opt.max_flights && TAILQ_EMPTY(&b->queue))
+	if (queue_free_place(b, fl->share) && !queue_next(b))
 		return flight_start(fl, e);
-	TAILQ_INSERT_TAIL(&b->queue, fl, queue);
-	b->n.queued++;
+	queue_add(fl);
 	return 0;
 }
 
@@ -113,7 +137,8 @@ keep_token(struct flight *fl, struct token *token)
 
 	b->n.refreshes++;
 	failures_drop(b->failures, fl->bytes, fl->len);
-	cache_put(b->cache, fl->key, fl->owner, token, refresh_at(b, token, &now));
+	cache_put(b->cache, fl->key, fl->share->owner, token,
+		  refresh_at(b, token, &now));
 	/* Those who wait now have used it. */
 	if (!TAILQ_EMPTY(&fl->tickets))
 		cache_get(b->cache, fl->key, &now);
@@ -134,6 +159,19 @@ keep_failure(struct flight *fl, const struct err *failed)
 				 e.retry_usec);
 }
 
+/* What the owner's share has forbidden says nothing to others. */
+static void
+tell_failure(struct flight *fl, struct ticket *t, const struct err *failed)
+{
+	struct err e;
+
+	if (failed->kind != ERR_BUSY || t->share == fl->share)
+		return ticket_fail(t, failed);
+	err_set(&e, ERR_UNAVAILABLE, "another peer asked for this token first, and "
+		"has used up its share of what may be asked upstream; ask again");
+	ticket_fail(t, &e);
+}
+
 /* Remember how it went, and tell everybody.  The flight leaves the table first:
    whoever asks again from a callback starts or joins another one. */
 static void
@@ -143,7 +181,7 @@ flight_land(struct flight *fl, struct token *token, const struct err *failed)
 	struct token_now now = clock_now(b->ctx->clock);
 	struct ticket *t;
 
-	LIST_REMOVE(fl, chain);
+	flight_hide(fl);
 	if (token)
 		keep_token(fl, token);
 	else
@@ -153,7 +191,7 @@ flight_land(struct flight *fl, struct token *token, const struct err *failed)
 		struct err e;
 
 		if (!token)
-			ticket_fail(t, failed);
+			tell_failure(fl, t, failed);
 		else if (want_check(&t->want, token, &now, &e) < 0)
 			ticket_end(t, NULL, t->source, &e);
 		else
@@ -162,24 +200,25 @@ flight_land(struct flight *fl, struct token *token, const struct err *failed)
 	flight_free(fl);
 }
 
-/* Places have become free.  A queued flight that everybody has left is not worth
-   one. */
+/* Places have become free. */
 static void
 broker_run_queue(struct broker *b)
 {
 	struct flight *fl;
 	struct err e;
 
-	while (b->n.flights < b->opt.max_flights && (fl = TAILQ_FIRST(&b->queue))) {
-		TAILQ_REMOVE(&b->queue, fl, queue);
-		b->n.queued--;
-		if (TAILQ_EMPTY(&fl->tickets) && !fl->ahead) {
-			LIST_REMOVE(fl, chain);
-			flight_free(fl);
-		} else if (flight_start(fl, &e) < 0) {
+	while ((fl = queue_next(b))) {
+		queue_remove(fl);
+		if (flight_start(fl, &e) < 0)
 			flight_land(fl, NULL, &e);
-		}
 	}
+}
+
+static int
+on_run_queue(_unused_ sd_event_source *s, void *userdata)
+{
+	broker_run_queue(userdata);
+	return 0;
 }
 
 static void
@@ -190,7 +229,7 @@ on_fetched(void *userdata, struct token *token, const struct err *failed)
 	const char *email = account_email(b->ctx->account);
 	struct err e;
 
-	b->n.flights--;
+	queue_ended(fl);
 	if (token && (!email || strcmp(email, token_email(token)) != 0)) {
 		err_set(&e, ERR_UNAVAILABLE,
 			"the VM's service account has changed; ask again");
@@ -282,11 +321,17 @@ join(struct broker *b, struct flight *fl, const struct broker_want *want,
 	if (b->n.waiters >= b->opt.max_waiters)
 		return err_set(e, ERR_BUSY, "%u callers are waiting already, which "
 			       "is the limit (waiters)", b->n.waiters);
+	if (!share_may_wait(b, want->owner))
+		return err_set(e, ERR_BUSY, "%u callers of this peer are waiting "
+			       "already, which is its share (peer-share of "
+			       "waiters)", share_waiters(b));
 	r = ticket_new(fl, want, source, ret, e);
 	if (r < 0)
 		return r;
 	(*ret)->done = done;
 	(*ret)->userdata = userdata;
+	if (queue_adopt(fl, want->owner))
+		sd_event_source_set_enabled(b->run_queue, SD_EVENT_ONESHOT);
 	return 0;
 }
 
@@ -299,7 +344,9 @@ take_off(struct broker *b, const struct token_key *key,
 	struct flight *fl;
 	int r;
 
-	r = b->admit(b->userdata, want->owner, e);
+	r = http_client_may(b->ctx->http, payer_of(want->owner), want->deadline, e);
+	if (r >= 0)
+		r = b->admit(b->userdata, want->owner, e);
 	if (r < 0)
 		return r;
 
@@ -312,7 +359,6 @@ take_off(struct broker *b, const struct token_key *key,
 		failures_put(b->failures, fl->bytes, fl->len, e, broker_boot(b));
 		*ret = ticket_free(*ret);
 	}
-	LIST_REMOVE(fl, chain);
 	flight_free(fl);
 	return r;
 }
@@ -372,6 +418,7 @@ broker_get(struct broker *b, const struct token_key *key,
 		*ret_token = t;		/* good still, if not for long */
 		return 1;
 	}
+	b->n.refused += r == err_kind_errno(ERR_BUSY);
 	return r;
 }
 
@@ -398,6 +445,8 @@ broker_new(sd_event *event, const struct flow_context *ctx,
 	if (sd_event_add_time(event, &b->refresh, CLOCK_BOOTTIME, 0, 0, on_refresh,
 			      b) >= 0)
 		sd_event_source_set_enabled(b->refresh, SD_EVENT_OFF);
+	if (sd_event_add_defer(event, &b->run_queue, on_run_queue, b) >= 0)
+		sd_event_source_set_enabled(b->run_queue, SD_EVENT_OFF);
 	return b;
 }
 
@@ -410,12 +459,11 @@ broker_free(struct broker *b)
 		return NULL;
 
 	for (size_t i = 0; i < BROKER_BUCKETS; i++)
-		while ((fl = LIST_FIRST(&b->flights[i]))) {
-			LIST_REMOVE(fl, chain);
+		while ((fl = LIST_FIRST(&b->flights[i])))
 			flight_free(fl);
-		}
 	clock_on_change(b->ctx->clock, NULL, NULL);
 	sd_event_source_unref(b->refresh);
+	sd_event_source_unref(b->run_queue);
 	cache_free(b->cache);
 	failures_free(b->failures);
 	sd_event_unref(b->event);

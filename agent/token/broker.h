@@ -8,6 +8,10 @@
    a short while, so that a broken audience costs one upstream request and not
    one per caller.
 
+   One peer (owner) has at most peer_share of the flights that run, and more of them
+   wait for its own to end; others' do not.  A flight that waits for its owner's
+   turn becomes that of whoever joins it and has a place for it.
+
    Asynchronous contract: http/client.h. */
 
 #include <systemd/sd-event.h>
@@ -27,6 +31,7 @@ struct broker_options {
 	struct cache_options cache;
 	unsigned max_flights;	/* at once; more wait for their turn */
 	unsigned max_waiters;	/* over all keys */
+	unsigned peer_share;	/* percent of both for one peer; at least one */
 	struct failures_options failures;
 	struct refresh_options refresh;
 	uint64_t linger_usec;	/* a flight may take this long, whoever waits */
@@ -72,5 +77,6 @@ struct broker_counts {
 	unsigned flights, queued, waiters;
 	size_t cached, failures;
 	uint64_t refreshes;	/* tokens fetched so far */
+	uint64_t refused;	/* callers so far, because of a limit */
 };
 void broker_count(const struct broker *b, struct broker_counts *ret);

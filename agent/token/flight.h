@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The insides of a broker, for broker.c and ticket.c only. */
+/* The insides of a broker, for broker.c, queue.c and ticket.c only. */
 
 #include <sys/queue.h>
 
@@ -10,9 +10,20 @@
 
 #define BROKER_BUCKETS	1024
 
+/* What one peer holds, as long as that is anything. */
+struct share {
+	LIST_ENTRY(share) chain;	/* in the table */
+	uint64_t owner;
+	unsigned refs;			/* tickets, and flights in any state */
+	unsigned flights;		/* that run */
+	unsigned waiters;
+	uint64_t turn;			/* when it was last served, or came */
+};
+
 struct ticket {
 	TAILQ_ENTRY(ticket) entry;
 	struct flight *flight;
+	struct share *share;
 	struct ticket **slot;		/* the owner's, cleared at the end */
 	struct broker_want want;
 	sd_event_source *timer;
@@ -22,13 +33,15 @@ struct ticket {
 };
 
 struct flight {
-	LIST_ENTRY(flight) chain;	/* in the table */
-	TAILQ_ENTRY(flight) queue;	/* while it waits for its turn */
+	LIST_ENTRY(flight) chain;
+	bool listed;			/* in the table: it may be joined */
+	TAILQ_ENTRY(flight) queue;
+	bool queued;			/* it waits for its turn */
 	struct broker *broker;
+	struct share *share;		/* its owner's */
 	struct token_key *key;
 	void *bytes;			/* the same as one string */
 	size_t len;
-	uint64_t owner;
 	uint64_t deadline;		/* the longest of all who wait or waited */
 	bool ahead;			/* a refresh: wanted even if nobody waits */
 	struct fetch *fetch;		/* NULL while queued */
@@ -48,8 +61,11 @@ struct broker {
 	bool clock_bad;			/* as the log has it */
 	sd_event_source *refresh;	/* armed for the cache's next refresh */
 	LIST_HEAD(, flight) flights[BROKER_BUCKETS];
+	LIST_HEAD(, share) shares[BROKER_BUCKETS];
+	uint64_t turns;			/* so far: share.turn is one of them */
 	struct failures *failures;
 	TAILQ_HEAD(, flight) queue;
+	sd_event_source *run_queue;	/* a place became free, not by a landing */
 	struct broker_counts n;		/* .flights: running ones */
 };
 
@@ -62,6 +78,30 @@ broker_boot(const struct broker *b)
 	sd_event_now(b->event, CLOCK_BOOTTIME, &usec);
 	return usec;
 }
+
+/* Whatever it is in: tables, the queue.  Its tickets must be gone. */
+void flight_free(struct flight *fl);
+/* What counts for its owner upstream, but for a refresh. */
+uint64_t flight_payer(const struct flight *fl);
+
+/* queue.c */
+struct share *share_ref(struct broker *b, uint64_t owner);
+void share_unref(struct share *s);
+unsigned share_flights(const struct broker *b);	/* one peer's, running at once */
+unsigned share_waiters(const struct broker *b);
+/* May one caller more of this peer wait? */
+bool share_may_wait(struct broker *b, uint64_t owner);
+/* A place for one flight more of this peer? */
+bool queue_free_place(const struct broker *b, const struct share *s);
+void queue_add(struct flight *fl);
+void queue_remove(struct flight *fl);		/* if it is there */
+/* It runs now, or no longer. */
+void queue_started(struct flight *fl);
+void queue_ended(struct flight *fl);
+/* The one that is to be started now, or NULL. */
+struct flight *queue_next(const struct broker *b);
+/* Somebody else wants what waits for its owner's turn.  True: it may start now. */
+bool queue_adopt(struct flight *fl, uint64_t owner);
 
 /* One caller more for this flight; the rest of *ret is the caller's to fill. */
 int ticket_new(struct flight *fl, const struct broker_want *want,

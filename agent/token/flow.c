@@ -56,8 +56,8 @@ variant_read(const char *variant, struct fetch *f)
 int
 flow_fetch(const struct flow_ops *flow, const struct flow_context *ctx,
 	   const struct token_key *key, const uint64_t *deadline,
-	   fetch_done_fn *done, void *userdata, struct fetch **ret,
-	   struct err *e)
+	   uint64_t payer, fetch_done_fn *done, void *userdata,
+	   struct fetch **ret, struct err *e)
 {
 	struct fetch *f;
 	int r;
@@ -71,6 +71,7 @@ flow_fetch(const struct flow_ops *flow, const struct flow_context *ctx,
 	f->audience = xstrdup(key->audience);
 	variant_read(key->variant, f);
 	f->deadline = deadline;
+	f->payer = payer;
 	f->done = done;
 	f->userdata = userdata;
 	*ret = f;

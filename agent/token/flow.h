@@ -73,6 +73,7 @@ struct fetch {
 	enum token_format format;
 	bool licenses;		/* with TOKEN_FULL: of the VM's images */
 	const uint64_t *deadline;	/* as in http_client_start() */
+	uint64_t payer;			/* the same */
 	fetch_done_fn *done;
 	void *userdata;
 
@@ -92,11 +93,12 @@ const char *flow_names(void);
    "full" or "full+licenses"; behind a slash may stand more. */
 const char *flow_variant(enum token_format format, bool licenses);
 
-/* Of key, variant and audience count. */
+/* Of key, variant and audience count.  payer: who pays for what is asked for this
+   audience alone (enum http_payer). */
 int flow_fetch(const struct flow_ops *flow, const struct flow_context *ctx,
 	       const struct token_key *key, const uint64_t *deadline,
-	       fetch_done_fn *done, void *userdata, struct fetch **ret,
-	       struct err *e);
+	       uint64_t payer, fetch_done_fn *done, void *userdata,
+	       struct fetch **ret, struct err *e);
 struct fetch *fetch_free(struct fetch *f);
 
 /* For the flows: end a fetch.  Frees it, then runs the callback. */

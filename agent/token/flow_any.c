@@ -43,8 +43,8 @@ inner_start(struct any_fetch *f, struct recipe *rc, struct err *e)
 	f->alone = rc->running == 0;
 	if (rc->denied)
 		rc->trial = f;
-	r = flow_fetch(rc->flow, f->base.ctx, &key, f->base.deadline, on_inner, f,
-		       &f->inner, e);
+	r = flow_fetch(rc->flow, f->base.ctx, &key, f->base.deadline, f->base.payer,
+		       on_inner, f, &f->inner, e);
 	if (r >= 0)
 		rc->running++;
 	return r;

@@ -36,6 +36,7 @@ ask_identity(struct metadata_fetch *f, struct err *e)
 	metadata_identity_request(ctx->at->metadata, f->base.audience,
 				  f->base.format == TOKEN_FULL,
 				  f->base.licenses, &q);
+	q.payer = f->base.payer;
 	return http_client_start(ctx->http, &q, f->base.deadline, on_identity, f,
 				 &f->call, e);
 }

@@ -154,6 +154,7 @@ ask_signature(struct signblob_fetch *f, struct err *e)
 
 	iam_sign_blob_request(ctx->at->iam, email, token_reveal(f->access, NULL),
 			      f->input, strlen(f->input), &q);
+	q.payer = f->base.payer;
 	return http_client_start(ctx->http, &q, f->base.deadline, on_signature, f,
 				 &f->call, e);
 }
@@ -165,6 +166,7 @@ ask_id_token(struct signblob_fetch *f, const char *signature, struct err *e)
 	struct http_request q = { 0 };
 
 	token_endpoint_assertion_request(f->base.ctx->at->token, assertion, &q);
+	q.payer = f->base.payer;
 	return http_client_start(f->base.ctx->http, &q, f->base.deadline,
 				 on_id_token, f, &f->call, e);
 }

@@ -15,8 +15,13 @@ ticket_free(struct ticket *t)
 	fl = t->flight;
 	TAILQ_REMOVE(&fl->tickets, t, entry);
 	fl->broker->n.waiters--;
+	t->share->waiters--;
+	share_unref(t->share);
 	sd_event_source_unref(t->timer);
 	free(t);
+	/* The queue is no longer than there are callers. */
+	if (fl->queued && !fl->ahead && TAILQ_EMPTY(&fl->tickets))
+		flight_free(fl);
 	return NULL;
 }
 
@@ -48,7 +53,29 @@ ticket_fail(struct ticket *t, const struct err *e)
 	token_unref(cached);
 }
 
-/* No answer in time: is the account not known yet, or does a step hang? */
+/* Does it wait for its own peer alone, to have less under way or to ask less? */
+static bool
+own_share_spent(const struct ticket *t, struct err *e)
+{
+	const struct flight *fl = t->flight;
+	const struct broker *b = fl->broker;
+
+	if (fl->share != t->share)
+		return false;
+	if (!fl->queued)
+		return http_client_may(b->ctx->http, flight_payer(fl),
+				       broker_boot(b), e) < 0;
+	if (b->n.flights >= b->opt.max_flights ||
+	    fl->share->flights < share_flights(b))
+		return false;
+	err_set(e, ERR_BUSY, "this peer has %u flights under way, which is its "
+		"share (peer-share of flights); this one waits for its turn",
+		fl->share->flights);
+	return true;
+}
+
+/* No answer in time: is the account not known yet, is it somebody's share, or does
+   a step hang? */
 static int
 on_ticket_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
 		   void *userdata)
@@ -59,7 +86,7 @@ on_ticket_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
 
 	if (account_state(a) == ACCOUNT_SOUGHT)
 		account_sought_error(a, &e);
-	else
+	else if (!own_share_spent(t, &e))
 		err_set(&e, ERR_TIMEOUT, "Google has not answered in time; it is "
 			"still being asked: ask again");
 	ticket_fail(t, &e);
@@ -80,6 +107,8 @@ ticket_new(struct flight *fl, const struct broker_want *want,
 		return err_sys(e, -r, "cannot arm a timer");
 	}
 	t->flight = fl;
+	t->share = share_ref(fl->broker, want->owner);
+	t->share->waiters++;
 	t->want = *want;
 	t->source = source;
 	t->slot = ret;

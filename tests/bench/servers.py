@@ -22,6 +22,7 @@ LIMITS = """
 [limits]
 connections = 10000
 connections-per-peer = 10000
+peer-share = 100%
 requests-per-second = 10000
 [timing]
 idle = 10min

@@ -19,9 +19,12 @@ SIGNBLOB = """
 flows = signblob
 """
 
-# Pauses between tries at 1:1000, and no limit on what one peer may start.
+# Pauses between tries at 1:1000, and no limit on what one peer may ask.
 HURRY = """
+[upstream]
+requests-per-minute = 1000000
 [limits]
+peer-share = 100%
 requests-per-second = 10000
 [timing]
 denial-doubt = 20ms

@@ -18,7 +18,10 @@ FULL_LIFE = 3600
 TIMING = f"""
 [account default]
 flows = signblob
+[upstream]
+requests-per-minute = 1000000
 [limits]
+peer-share = 100%
 requests-per-second = 10000
 # Four flights that never end, and nobody is served any more.
 flights = 4

@@ -189,8 +189,10 @@ config_start(unsigned port)
 {
 	_cleanup_(freep) char *text = xasprintf(
 		"[upstream]\nmetadata=http://127.0.0.1:%u\n"
+		"requests-per-minute=1000000\n"
 		"[cache]\nentries=8\nper-peer=4\n"
-		"[limits]\nflights=3\nwaiters=8\nrequests-per-second=100000\n"
+		"[limits]\nflights=3\nwaiters=8\npeer-share=100%%\n"
+		"requests-per-second=100000\n"
 		"[rule a]\nuser=%u\nhost=any\naudience=" ADMITTED "**\n"
 		"[rule b]\npeer=anyone\nhost=any\naction=deny\n"
 		"audience=" ADMITTED "secret**\n", port, (unsigned)geteuid());

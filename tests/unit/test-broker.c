@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "fake-metadata.h"
+#include "http/transfer.h"
 #include "token/broker.h"
 #include "vectors.h"
 
@@ -178,6 +179,7 @@ setup_lost(void **state)
 		.cache = { .entries = 100, .per_owner = 50 },
 		.max_flights = 3,
 		.max_waiters = 8,
+		.peer_share = 100,
 		.failures = { .denied_usec = 60 * USEC_PER_SEC,
 			      .unavailable_first_usec = 30 * MS,
 			      .unavailable_max_usec = 60 * MS,
@@ -686,22 +688,23 @@ static void
 a_queued_flight_that_nobody_waits_for_is_dropped(void **state)
 {
 	struct world *w = *state;
-	struct caller x = { 0 }, y = { 0 }, z = { 0 }, late = { 0 };
+	struct caller x = { 0 }, y = { 0 }, z = { 0 }, last = { 0 };
 
 	w->opt.max_flights = 1;
 	begin(w);
 	ask(w, &x, "a");
 	ask(w, &y, "b");
 	ask(w, &z, "c");
+	ask(w, &last, "c");
+	assert_int_equal(counts(w).queued, 2);
 	leave(&y);
 	leave(&z);
-	assert_int_equal(counts(w).queued, 2);
-	ask(w, &late, "c");		/* in time */
+	assert_int_equal(counts(w).queued, 1);
 	succeeds("a", VEC_EMAIL, 0, LIFE);
 	assert_int_equal(begun, 2);
 	assert_null(in_flight("b"));
 	succeeds("c", VEC_EMAIL, 0, LIFE);
-	assert_true(late.got);
+	assert_true(last.got);
 	assert_int_equal(counts(w).queued, 0);
 	assert_int_equal(counts(w).flights, 0);
 }
@@ -1409,6 +1412,330 @@ it_may_be_freed_with_flights_under_way(void **state)
 	assert_null(broker_free(NULL));
 }
 
+/* --- shares ------------------------------------------------------------------- */
+
+static void
+ask_as(struct world *w, struct caller *c, uint64_t owner, const char *audience)
+{
+	c->want.owner = owner;
+	ask(w, c, audience);
+}
+
+/* One of these is a quarter of the flights. */
+static void
+a_peer_at_its_share_of_flights_waits_and_others_do_not(void **state)
+{
+	static const char *const names[] = { "a", "b", "c", "d" };
+	struct caller x[4] = { { .r = 0 } }, other[3] = { { .r = 0 } };
+	struct world *w = *state;
+
+	w->opt.max_flights = 8;
+	w->opt.max_waiters = 100;
+	w->opt.peer_share = 25;
+	begin(w);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++) {
+		ask_as(w, &x[i], 1, names[i]);
+		assert_int_equal(x[i].r, 0);
+		assert_int_equal(begun, MIN(i + 1, (size_t)2));
+	}
+	assert_int_equal(counts(w).queued, 2);
+	ask_as(w, &other[0], 2, "e");
+	ask_as(w, &other[1], 2, "f");
+	assert_non_null(in_flight("e"));
+	assert_non_null(in_flight("f"));
+	ask_as(w, &other[2], 3, "g");
+	assert_non_null(in_flight("g"));
+
+	/* A place that another leaves is not its own. */
+	succeeds("g", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(counts(w).queued, 2);
+	succeeds("b", VEC_EMAIL, 0, LIFE);
+	assert_non_null(in_flight("c"));
+	assert_null(in_flight("d"));
+	assert_int_equal(counts(w).queued, 1);
+	fails("a", ERR_UNAVAILABLE);
+	assert_non_null(in_flight("d"));
+	for (size_t i = 2; i < 4; i++)
+		leave(&x[i]);
+	for (size_t i = 0; i < 2; i++)
+		leave(&other[i]);
+}
+
+/* Two have filled the queue before the third one comes. */
+static void
+of_many_who_queue_each_gets_a_turn(void **state)
+{
+	static const char *const one[] = { "a", "c", "d" };
+	static const char *const two[] = { "b", "e" };
+	struct caller x[3] = { { .r = 0 } }, y[2] = { { .r = 0 } }, z = { 0 };
+	struct world *w = *state;
+
+	w->opt.max_flights = 2;
+	w->opt.peer_share = 50;
+	begin(w);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		ask_as(w, &x[i], 1, one[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(y); i++)
+		ask_as(w, &y[i], 2, two[i]);
+	ask_as(w, &z, 3, "z");
+	assert_int_equal(begun, 2);
+	assert_int_equal(counts(w).queued, 4);
+
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_non_null(in_flight("c"));	/* served longest ago */
+	succeeds("b", VEC_EMAIL, 0, LIFE);
+	assert_non_null(in_flight("e"));
+	succeeds("c", VEC_EMAIL, 0, LIFE);
+	assert_non_null(in_flight("z"));	/* and not "d", which came first */
+	succeeds("z", VEC_EMAIL, 0, LIFE);
+	assert_true(z.got);
+	assert_non_null(in_flight("d"));
+	succeeds("d", VEC_EMAIL, 0, LIFE);
+	succeeds("e", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(counts(w).flights, 0);
+	assert_int_equal(counts(w).waiters, 0);
+}
+
+static void
+a_peer_has_its_share_of_waiters_and_not_one_more(void **state)
+{
+	struct caller x[5] = { { .r = 0 } }, y[4] = { { .r = 0 } }, hit = { 0 };
+	struct caller z = { 0 };
+	struct world *w = *state;
+
+	w->opt.peer_share = 50;		/* 4 of 8 */
+	begin(w);
+	cached(w, "cached", 0, LIFE);
+	for (size_t i = 0; i < 4; i++) {
+		ask_as(w, &x[i], 1, i % 2 ? "a" : "b");
+		assert_int_equal(x[i].r, 0);
+	}
+	ask_as(w, &x[4], 1, "a");
+	assert_int_equal(x[4].e.kind, ERR_BUSY);
+	assert_non_null(strstr(x[4].e.msg, "peer-share of waiters"));
+	ask_as(w, &x[4], 1, "new");
+	assert_int_equal(x[4].e.kind, ERR_BUSY);
+	assert_int_equal(counts(w).refused, 2);
+	assert_int_equal(counts(w).flights, 1);	/* of 3: its share is one */
+	ask_as(w, &hit, 1, "cached");
+	assert_true(hit.hit);
+
+	for (size_t i = 0; i < 4; i++) {
+		ask_as(w, &y[i], 2, "a");
+		assert_int_equal(y[i].r, 0);
+	}
+	ask_as(w, &z, 3, "a");
+	assert_int_equal(z.e.kind, ERR_BUSY);
+	assert_non_null(strstr(z.e.msg, "the limit (waiters)"));
+	leave(&x[0]);
+	ask_as(w, &x[4], 1, "a");
+	assert_int_equal(x[4].r, 0);
+	for (size_t i = 0; i < 5; i++)
+		leave(&x[i]);
+	for (size_t i = 0; i < 4; i++)
+		leave(&y[i]);
+	assert_int_equal(counts(w).waiters, 0);
+}
+
+static void
+at_least_one_of_everything(void **state)
+{
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+	struct world *w = *state;
+
+	w->opt.peer_share = 1;
+	begin(w);
+	ask_as(w, &x, 1, "a");
+	assert_int_equal(x.r, 0);
+	ask_as(w, &y, 1, "a");
+	assert_int_equal(y.e.kind, ERR_BUSY);
+	ask_as(w, &z, 2, "a");
+	assert_int_equal(z.r, 0);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(x.got && z.got);
+}
+
+static void
+who_joins_a_flight_that_queues_gets_it_going(void **state)
+{
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+	struct world *w = *state;
+	const struct fetch *f;
+
+	w->opt.peer_share = 50;
+	begin(w);
+	ask_as(w, &x, 1, "a");
+	ask_as(w, &y, 1, "b");
+	assert_null(in_flight("b"));
+	ask_as(w, &z, 2, "b");
+	RUN_UNTIL(w->event, in_flight("b"));
+	f = in_flight("b");
+	assert_true(f && f->payer == HTTP_PAYER_PEERS + 2);
+	succeeds("b", VEC_EMAIL, 0, LIFE);
+	assert_true(y.got && z.got);
+	assert_int_equal(z.source, BROKER_SHARED);
+	leave(&x);
+}
+
+static void
+who_has_no_place_for_it_does_not_get_it_going(void **state)
+{
+	struct caller x = { 0 }, y = { 0 }, z[2] = { { .r = 0 } };
+	struct world *w = *state;
+
+	w->opt.peer_share = 50;
+	begin(w);
+	ask_as(w, &x, 1, "a");
+	ask_as(w, &y, 1, "b");
+	ask_as(w, &z[0], 2, "c");
+	ask_as(w, &z[1], 2, "b");
+	assert_int_equal(begun, 2);
+	succeeds("c", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(begun, 2);		/* it is the other's still */
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	succeeds("b", VEC_EMAIL, 0, LIFE);
+	assert_true(y.got && z[1].got);
+}
+
+static void
+a_queued_caller_is_told_that_it_is_its_own_share(void **state)
+{
+	struct caller x = { 0 }, y = { 0 };
+	struct world *w = *state;
+
+	w->opt.peer_share = 50;
+	begin(w);
+	ask_as(w, &x, 1, "a");
+	y.want.deadline = fake_now() + 10 * MS;
+	ask_as(w, &y, 1, "b");
+	RUN_UNTIL(w->event, y.called);
+	assert_int_equal(y.e.kind, ERR_BUSY);
+	assert_non_null(strstr(y.e.msg, "1 flights under way"));
+	assert_int_equal(counts(w).queued, 0);
+	leave(&x);
+}
+
+static void
+a_refresh_counts_for_its_owner_and_costs_nobody(void **state)
+{
+	struct caller own = { 0 }, other = { 0 };
+	struct world *w = *state;
+	const struct fetch *f;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.want.wish_usec = 0;
+	w->opt.peer_share = 50;
+	begin(w);
+	cached(w, "a", 3000, 2);		/* owner 7's */
+	RUN_UNTIL(w->event, in_flight("a"));
+	f = in_flight("a");
+	assert_true(f && f->payer == HTTP_PAYER_NOBODY);
+	ask_as(w, &own, 7, "b");
+	ask_as(w, &other, 8, "c");
+	assert_null(in_flight("b"));
+	f = in_flight("c");
+	assert_true(f && f->payer == HTTP_PAYER_PEERS + 8);
+	leave(&own);
+	leave(&other);
+}
+
+/* Ten a minute for each of them. */
+static struct http_client *
+on_a_budget(struct world *w)
+{
+	const struct http_client_options o = {
+		.max_body = 1, .host_connections = 1,
+		.budget = { .per_minute = 100, .share = 10, .payers = 8 },
+	};
+	struct http_client *c = NULL;
+
+	assert_int_equal(http_client_new(w->event, &o, &c, NULL), 0);
+	w->ctx.http = c;
+	return c;
+}
+
+static void
+spend(struct http_client *c, uint64_t owner)
+{
+	uint64_t wait, payer = HTTP_PAYER_PEERS + owner;
+
+	while (budget_take(c->budget, payer, fake_now(), &wait) == 0)
+		;
+}
+
+static void
+whose_budget_is_spent_begins_no_flight(void **state)
+{
+	struct caller x = { 0 }, y = { 0 }, z = { 0 }, hit = { 0 };
+	struct world *w = *state;
+	struct http_client *c = on_a_budget(w);
+
+	begin(w);
+	cached(w, "cached", 0, LIFE);
+	spend(c, 1);
+	x.want.deadline = fake_now() + USEC_PER_SEC;
+	ask_as(w, &x, 1, "a");
+	assert_int_equal(x.e.kind, ERR_BUSY);
+	assert_non_null(strstr(x.e.msg, "peer-share of requests-per-minute"));
+	assert_in_range(x.e.retry_usec, USEC_PER_SEC, 7 * USEC_PER_SEC);
+	assert_int_equal(begun, 0);
+	assert_int_equal(w->asked, 0);
+	assert_int_equal(counts(w).failures, 0);
+	ask_as(w, &hit, 1, "cached");
+	assert_true(hit.hit);
+
+	ask_as(w, &y, 2, "a");
+	assert_int_equal(y.r, 0);
+	assert_int_equal(begun, 1);
+	ask_as(w, &x, 1, "a");			/* joining costs nothing */
+	assert_int_equal(x.r, 0);
+	ask_as(w, &z, 1, "b");			/* whoever has the time may wait */
+	assert_int_equal(z.r, 0);
+	assert_int_equal(begun, 2);
+	leave(&x);
+	leave(&y);
+	leave(&z);
+	w->b = broker_free(w->b);
+	http_client_free(c);
+}
+
+static void
+at_the_deadline_a_spent_budget_is_told_to_its_peer_alone(void **state)
+{
+	struct caller x = { 0 }, y = { 0 };
+	struct world *w = *state;
+	struct http_client *c = on_a_budget(w);
+
+	begin(w);
+	x.want.deadline = y.want.deadline = fake_now() + 20 * MS;
+	ask_as(w, &x, 1, "a");
+	ask_as(w, &y, 2, "a");
+	spend(c, 1);
+	RUN_UNTIL(w->event, x.called && y.called);
+	assert_int_equal(x.e.kind, ERR_BUSY);
+	assert_int_equal(y.e.kind, ERR_TIMEOUT);
+	w->b = broker_free(w->b);
+	http_client_free(c);
+}
+
+static void
+anothers_share_is_nobodys_failure(void **state)
+{
+	struct caller x = { 0 }, y = { 0 }, again = { 0 };
+	struct world *w = *state;
+
+	begin(w);
+	ask_as(w, &x, 1, "a");
+	ask_as(w, &y, 2, "a");
+	fails("a", ERR_BUSY);
+	assert_int_equal(x.e.kind, ERR_BUSY);
+	assert_int_equal(y.e.kind, ERR_UNAVAILABLE);
+	assert_int_equal(counts(w).failures, 0);
+	ask_as(w, &again, 2, "a");
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(again.got);
+}
+
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_LOST(name)	cmocka_unit_test_setup_teardown(name, setup_lost, teardown)
 
@@ -1467,6 +1794,17 @@ main(void)
 		TEST(what_expired_while_it_was_waited_for_is_not_served),
 		TEST(an_expired_token_is_no_fallback),
 		TEST(a_flush_forgets_tokens_and_failures_and_no_flights),
+		TEST(a_peer_at_its_share_of_flights_waits_and_others_do_not),
+		TEST(of_many_who_queue_each_gets_a_turn),
+		TEST(a_peer_has_its_share_of_waiters_and_not_one_more),
+		TEST(at_least_one_of_everything),
+		TEST(who_joins_a_flight_that_queues_gets_it_going),
+		TEST(who_has_no_place_for_it_does_not_get_it_going),
+		TEST(a_queued_caller_is_told_that_it_is_its_own_share),
+		TEST(a_refresh_counts_for_its_owner_and_costs_nobody),
+		TEST(whose_budget_is_spent_begins_no_flight),
+		TEST(at_the_deadline_a_spent_budget_is_told_to_its_peer_alone),
+		TEST(anothers_share_is_nobodys_failure),
 		TEST(it_may_be_freed_with_flights_under_way),
 	};
 

@@ -218,6 +218,9 @@ the_defaults(void **state _unused_)
 	assert_int_equal(c->api.connections_per_peer, 512);
 	assert_int_equal(c->broker.max_flights, 16);
 	assert_int_equal(c->broker.max_waiters, 4096);
+	assert_int_equal(c->broker.peer_share, 25);
+	assert_int_equal(c->client.budget.share, 25);
+	assert_int_equal(c->client.budget.per_minute, 300);
 	assert_true(c->api.limit.per_second > 1.99);
 	assert_true(c->api.limit.per_second < 2.01);
 	assert_int_equal(c->api.limit.burst, 64);
@@ -299,6 +302,7 @@ all_of_the_grammar(void **state _unused_)
 		"audience = https://a\thttps://b\\ c\n"
 		"[limits]\n"
 		"requests-per-second = 0.25\n"
+		"peer-share = 100%\n"
 		"[rule a]\n"
 		"user = 8\n"
 		"audience = \"d # e\"");
@@ -310,6 +314,8 @@ all_of_the_grammar(void **state _unused_)
 	assert_int_equal(c->broker.cache.entries, 1024);
 	assert_true(c->api.limit.per_second > 0.249 &&
 		    c->api.limit.per_second < 0.251);
+	assert_int_equal(c->broker.peer_share, 100);
+	assert_int_equal(c->client.budget.share, 100);
 	assert_int_equal(policy_len(c->policy), 1);
 	assert_true(admits(c, 8, "https://a"));
 	assert_true(admits(c, 7, "https://b c"));
@@ -555,8 +561,6 @@ static const struct {
 	{ LEN("[upstream]\nuniverse = x.example\n"),
 	  ":2: unknown key universe in [upstream]" },
 	{ LEN("[cache]\nwarm = x\n"), ":2: unknown key warm in [cache]" },
-	{ LEN("[limits]\npeer-share = 25%\n"),
-	  ":2: unknown key peer-share in [limits]" },
 	{ LEN("[timing]\nentries = 1\n"),
 	  ":2: unknown key entries in [timing]" },
 	{ LEN("[account default]\ncredentials = adc\n"),
@@ -593,6 +597,21 @@ static const struct {
 	  ":2: entries: 2M is out of range: 1 to 1048576" },
 	{ LEN("[limits]\nflights = 0\n"),
 	  ":2: flights: 0 is out of range: 1 to 1024" },
+	{ LEN("[limits]\npeer-share = 0%\n"),
+	  ":2: peer-share: 0% is out of range: 1% to 100%" },
+	{ LEN("[limits]\npeer-share = 101%\n"),
+	  ":2: peer-share: 101% is out of range: 1% to 100%" },
+	{ LEN("[limits]\npeer-share = 99999999999999999999%\n"),
+	  ":2: peer-share: bad value \"99999999999999999999%\": expected a part "
+	  "such as 25%" },
+	{ LEN("[limits]\npeer-share = 25\n"),
+	  ":2: peer-share: bad value \"25\": expected a part such as 25%" },
+	{ LEN("[limits]\npeer-share = %\n"),
+	  ":2: peer-share: bad value \"%\": expected a part such as 25%" },
+	{ LEN("[limits]\npeer-share = 2.5%\n"),
+	  ":2: peer-share: bad value \"2.5%\": expected a part such as 25%" },
+	{ LEN("[upstream]\nrequests-per-minute = 9\n"),
+	  ":2: requests-per-minute: 9 is out of range: 10 to 1000000" },
 	{ LEN("[limits]\nrequests-per-second = 1.2345\n"),
 	  ":2: requests-per-second: bad value \"1.2345\": expected a number "
 	  "such as 2 or 0.5" },

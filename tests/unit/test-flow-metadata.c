@@ -198,7 +198,8 @@ start(struct world *w, enum token_format format, bool licenses)
 	key.variant = flow_variant(format, licenses);
 	assert_true(sd_event_run(w->event, 0) >= 0);
 	assert_int_equal(flow_fetch(&flow_metadata, &w->ctx, &key, &w->deadline,
-				    on_fetched, w, &w->fetch, &w->e), 0);
+				    HTTP_PAYER_PEERS, on_fetched, w, &w->fetch,
+				    &w->e), 0);
 }
 
 static void

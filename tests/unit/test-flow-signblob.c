@@ -128,7 +128,7 @@ begin(struct world *w)
 	w->token = token_unref(w->token);
 	w->e.status = 0;
 	return flow_fetch(&flow_signblob, &w->ctx, &key, &w->deadline,
-			  on_fetched, w, &w->fetch, &w->e);
+			  HTTP_PAYER_PEERS, on_fetched, w, &w->fetch, &w->e);
 }
 
 static void

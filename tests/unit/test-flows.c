@@ -221,8 +221,8 @@ ask_for(struct world *w, struct caller *c, const char *audience,
 		c->deadline = fake_now() + 20 * USEC_PER_SEC;
 	assert_true(sd_event_run(w->event, 0) >= 0);
 	c->r = -1;
-	c->r = flow_fetch(&flow_any, &w->ctx, &key, &c->deadline, on_fetched, c,
-			  &c->fetch, &c->e);
+	c->r = flow_fetch(&flow_any, &w->ctx, &key, &c->deadline,
+			  HTTP_PAYER_PEERS, on_fetched, c, &c->fetch, &c->e);
 	assert_int_equal(c->called, 0);
 	if (c->r < 0)
 		assert_int_equal(err_kind_errno(c->e.kind), c->r);
