@@ -7,8 +7,7 @@
    transfer waits for a free connection, and cannot follow a deadline that
    moves.
 
-   Before each try stands the budget.  Calls that it does not let out stand in one
-   line; when the next one's turn may have come, all are asked in order. */
+   Before each try stands http/turn.h. */
 
 #include <errno.h>
 #include <stdarg.h>
@@ -17,7 +16,7 @@
 #include <sys/random.h>
 
 #include "base/text.h"
-#include "http/transfer.h"
+#include "http/turn.h"
 
 struct http_call {
 	struct http_client *client;
@@ -32,10 +31,7 @@ struct http_call {
 	struct transfer *transfer;
 	struct transfer_end end;	/* of the last try */
 	sd_event_source *timer;
-	bool running;			/* a try is; else it is a pause, or: */
-	bool waiting;			/* for its turn, in the client's line ... */
-	int lacks;			/* ... because of this: budget_take()'s */
-	TAILQ_ENTRY(http_call) turn;
+	struct turn turn;		/* it tries, or waits; else it is a pause */
 	unsigned tries;
 	uint64_t try_end;
 	char last[200], before[200];	/* what became of the last two tries */
@@ -137,83 +133,9 @@ call_try(struct http_call *call, uint64_t now, struct err *e)
 	r = transfer_run(call->transfer, e);
 	if (r < 0)
 		return r;
-	call->running = true;
+	turn_set(call->client, &call->turn, TURN_TRIES);
 	call->tries++;
 	return 0;
-}
-
-/* The budget. */
-
-static uint64_t
-client_now(const struct http_client *c)
-{
-	uint64_t now = 0;
-
-	sd_event_now(c->event, CLOCK_BOOTTIME, &now);
-	return now;
-}
-
-/* Whose fault is it: a peer's that wants more than its share? */
-static int
-budget_error(int r, uint64_t payer, uint64_t wait, struct err *e)
-{
-	if (r == -EDQUOT && payer >= HTTP_PAYER_PEERS)
-		r = err_set(e, ERR_BUSY, "this peer has used up its share of what "
-			    "may be asked upstream (peer-share of "
-			    "requests-per-minute)");
-	else
-		r = err_set(e, ERR_UNAVAILABLE, "as much has been asked upstream "
-			    "as may be in a minute (requests-per-minute)");
-	e->retry_usec = wait;
-	return r;
-}
-
-static int
-on_turn(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata);
-
-/* At the latest by then; a deadline is each call's own affair. */
-static int
-turn_arm(struct http_client *c, uint64_t when)
-{
-	int r;
-
-	if (when >= c->turn_at)
-		return 0;
-	r = c->turn ? sd_event_source_set_time(c->turn, when)
-		: sd_event_add_time(c->event, &c->turn, CLOCK_BOOTTIME, when, 1,
-				    on_turn, c);
-	if (r >= 0)
-		r = sd_event_source_set_enabled(c->turn, SD_EVENT_ONESHOT);
-	if (r >= 0)
-		c->turn_at = when;
-	return r;
-}
-
-static void
-call_stand(struct http_call *call, bool in_line)
-{
-	struct http_client *c = call->client;
-
-	if (in_line && !call->waiting) {
-		TAILQ_INSERT_TAIL(&c->turns, call, turn);
-		c->n.waiting++;
-		c->n.delayed++;
-	} else if (!in_line && call->waiting) {
-		TAILQ_REMOVE(&c->turns, call, turn);
-		c->n.waiting--;
-	}
-	call->waiting = in_line;
-}
-
-static bool
-payer_waits(const struct http_client *c, uint64_t payer)
-{
-	const struct http_call *other;
-
-	TAILQ_FOREACH(other, &c->turns, turn)
-		if (other->q.payer == payer)
-			return true;
-	return false;
 }
 
 /* Try, or wait for the turn.  Negative: that would come too late. */
@@ -221,27 +143,22 @@ static int
 call_go(struct http_call *call, uint64_t now, struct err *e)
 {
 	struct http_client *c = call->client;
-	uint64_t wait = 0, payer = call->q.payer;
-	bool behind = !call->waiting && payer_waits(c, payer);
-	int r;
+	uint64_t wait;
+	int r = turn_take(c, &call->turn, now, &wait);
 
-	if (behind || now >= *call->deadline)
-		r = budget_ask(c->budget, payer, now, &wait);
-	else
-		r = budget_take(c->budget, payer, now, &wait);
-	if (r == 0 && !behind && now < *call->deadline) {
-		call_stand(call, false);
+	if (r == 0) {
+		turn_set(c, &call->turn, TURN_REST);
 		return call_try(call, now, e);
 	}
-	if (r < 0 || !call->lacks)
-		call->lacks = r < 0 ? r : -EAGAIN;
-	if (later(now, wait) >= *call->deadline) {
+	if (now >= *call->deadline ||
+	    (r != -EBUSY && later(now, wait) >= *call->deadline)) {
 		c->n.refused++;
-		r = budget_error(call->lacks, payer, wait, e);
+		r = turn_error(r, call->turn.payer, wait, e);
 		return err_prefix(e, r, "%s: not asked", call->host);
 	}
 
-	call_stand(call, true);
+	call->turn.lacks = r;
+	turn_set(c, &call->turn, TURN_WAITS);
 	r = turn_arm(c, later(now, wait));
 	if (r >= 0)
 		r = call_arm(call, *call->deadline);
@@ -262,27 +179,23 @@ call_went_not(struct http_call *call, uint64_t now, const struct err *e)
 
 /* One that ends here may pull away any other: then from the head again, where all
    that were asked already are refused as before. */
-static int
-on_turn(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
+void
+turns_come(struct http_client *c, uint64_t now)
 {
-	struct http_client *c = userdata;
-	uint64_t now = client_now(c);
-	struct http_call *call;
+	struct turn *t, *next;
 	struct err e;
 
-	c->turn_at = UINT64_MAX;
 	c->busy = true;
-	for (call = TAILQ_FIRST(&c->turns); call; ) {
-		struct http_call *next = TAILQ_NEXT(call, turn);
+	for (t = TAILQ_FIRST(&c->turns); t; t = next) {
+		struct http_call *call = container_of(t, struct http_call, turn);
 
+		next = TAILQ_NEXT(t, entry);
 		if (call_go(call, now, &e) < 0) {
 			call_went_not(call, now, &e);
 			next = TAILQ_FIRST(&c->turns);
 		}
-		call = next;
 	}
 	client_rest(c);
-	return 0;
 }
 
 /* A try is over: answered, or with status 0 for the reason noted. */
@@ -292,7 +205,7 @@ call_judge(struct http_call *call)
 	uint64_t now = call_now(call), delay;
 	unsigned status = call->end.re.status;
 
-	call->running = false;
+	turn_set(call->client, &call->turn, TURN_REST);
 	if (!call->end.for_good && !call->q.once &&
 	    retry_next(&call->lane->retry, call->tries, status,
 		       status > 0 ? call->end.re.retry_after_usec : 0, now,
@@ -325,7 +238,7 @@ on_time(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
 	uint64_t now = call_now(call), end;
 	struct err e;
 
-	if (!call->running) {
+	if (call->turn.state != TURN_TRIES) {
 		if (now >= *call->deadline && call->tries > 0)
 			call_give_up(call, now);
 		else if (call_go(call, now, &e) < 0)
@@ -373,7 +286,7 @@ http_call_free(struct http_call *call)
 	if (!call)
 		return NULL;
 
-	call_stand(call, false);
+	turn_set(call->client, &call->turn, TURN_REST);
 	transfer_free(call->transfer);
 	sd_event_source_disable_unref(call->timer);
 	http_request_clear(&call->q);
@@ -405,6 +318,8 @@ http_client_start(struct http_client *c, struct http_request *q,
 	call->host = host_words(o, &call->q);
 	call->end.body = BUF_INIT(o->max_body);
 	call->deadline = deadline;
+	call->turn = (struct turn){ .payer = call->q.payer, .host = call->host,
+				    .deadline = deadline };
 	call->done = done;
 	call->userdata = userdata;
 
@@ -433,30 +348,8 @@ http_client_start(struct http_client *c, struct http_request *q,
 	return 0;
 }
 
-/* Looking. */
-
-int
-http_client_may(const struct http_client *c, uint64_t payer, uint64_t deadline,
-		struct err *e)
-{
-	uint64_t now = client_now(c), wait;
-	int r = budget_ask(c->budget, payer, now, &wait);
-
-	if (r == 0 || later(now, wait) < deadline)
-		return 0;
-	return budget_error(r, payer, wait, e);
-}
-
 uint64_t
 http_client_sent(const struct http_client *c)
 {
 	return c->sent;
-}
-
-void
-http_client_count(const struct http_client *c, struct http_client_counts *ret)
-{
-	*ret = c->n;
-	ret->per_minute = c->opt.budget.per_minute;
-	ret->left = budget_left(c->budget, client_now(c));
 }

@@ -455,6 +455,7 @@ http_client_new(sd_event *event, const struct http_client_options *o,
 	c->opt.ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
 	c->opt.proxy = o->proxy ? xstrdup(o->proxy) : NULL;
 	c->budget = budget_new(&o->budget);
+	TAILQ_INIT(&c->tries);
 	TAILQ_INIT(&c->turns);
 	c->turn_at = UINT64_MAX;
 

@@ -15,7 +15,9 @@
 
    Every try counts for the budget (http/budget.h), whoever caused it.  Where the
    budget is spent a call waits for its turn, as in the pause before a retry: those
-   of one payer in order, no payer behind another one's share.
+   of one payer in order, no payer behind another one's share.  The same holds for
+   connections: a host that hangs takes a payer's share of them there, and no other
+   one's.
 
    Certificates and host names are verified, redirects never followed, the
    environment never consulted, sizes bounded as the bytes come in. */
@@ -52,7 +54,8 @@ struct http_client_options {
 	const char *proxy;		/* for HTTP_LANE_GOOGLE only; NULL: none */
 	bool proxy_environment;		/* take proxy from https_proxy & co. */
 	size_t max_body;		/* larger answers are an error */
-	unsigned host_connections;	/* at most so many to one host */
+	unsigned host_connections;	/* to one host; one payer has its share of
+					   them, the last is nobody's */
 	bool plain_http;		/* test endpoints: http in all lanes */
 	struct budget_options budget;
 	struct http_lane_options lane[HTTP_LANES];

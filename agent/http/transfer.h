@@ -20,7 +20,8 @@ struct http_client {
 	bool busy, doomed;		/* freed while it reports: client_rest() */
 
 	struct budget *budget;
-	TAILQ_HEAD(, http_call) turns;	/* calls that wait for theirs */
+	TAILQ_HEAD(, turn) tries;	/* under way; http/turn.h */
+	TAILQ_HEAD(, turn) turns;	/* of those who wait */
 	sd_event_source *turn;		/* when the next one may come; or NULL */
 	uint64_t turn_at;		/* the same; UINT64_MAX: it is off */
 	struct http_client_counts n;

@@ -394,6 +394,84 @@ a_deadline_that_moves_lets_it_wait_longer(void **state)
 	assert_int_equal(a.status, 200);
 }
 
+/* --- connections -------------------------------------------------------------- */
+
+/* Four to a host: one for a peer, three for all of them, the last for nobody. */
+static void
+a_host_that_hangs_takes_one_payers_share_of_it(void **state)
+{
+	struct caller a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 };
+	struct caller a2 = { 0 }, nobody = { 0 }, last = { 0 };
+	struct world *w = *state;
+
+	begin(w, 1200, 25);
+	assert_int_equal(ask(w, &a, "hangs", A), 0);
+	assert_int_equal(ask(w, &a2, "a2", A), 0);
+	assert_int_equal(http_client_sent(w->client), 1);
+	assert_int_equal(ask(w, &b, "hangs", B), 0);
+	assert_int_equal(ask(w, &c, "hangs", B + 1), 0);
+	assert_int_equal(http_client_sent(w->client), 3);
+	assert_int_equal(ask(w, &d, "d", B + 2), 0);
+	assert_int_equal(http_client_sent(w->client), 3);
+	fake_say(w->upstream, "/nobody", 200, "{}");
+	assert_int_equal(ask(w, &nobody, "nobody", HTTP_PAYER_NOBODY), 0);
+	RUN_UNTIL(w->event, nobody.called);
+	assert_int_equal(counts(w).waiting, 2);
+	assert_int_equal(counts(w).left, 1200 - 4);	/* to wait costs nothing */
+
+	/* One place more is one for another peer, not for the first in line. */
+	fake_say(w->upstream, "/d", 200, "{}");
+	b.call = http_call_free(b.call);
+	RUN_UNTIL(w->event, d.called);
+	assert_int_equal(a2.called, 0);
+	fake_say(w->upstream, "/a2", 200, "{}");
+	a.call = http_call_free(a.call);
+	RUN_UNTIL(w->event, a2.called);
+	fake_say(w->upstream, "/last", 200, "{}");
+	assert_int_equal(ask(w, &last, "last", A), 0);
+	RUN_UNTIL(w->event, last.called);
+	assert_int_equal(counts(w).waiting, 0);
+	c.call = http_call_free(c.call);
+}
+
+static void
+who_waits_for_one_host_may_ask_another(void **state)
+{
+	struct caller a = { 0 }, a2 = { 0 }, b = { 0 };
+	struct world *w = *state;
+	struct fake *hangs = fake_new(w->event), *works = w->upstream;
+
+	begin(w, 1200, 25);
+	fake_say(works, "/", 200, "{}");
+	w->upstream = hangs;
+	assert_int_equal(ask(w, &a, "a", A), 0);
+	assert_int_equal(ask(w, &a2, "a2", A), 0);
+	w->upstream = works;
+	assert_int_equal(ask(w, &b, "b", A), 0);
+	RUN_UNTIL(w->event, b.called);
+	assert_int_equal(b.status, 200);
+	a.call = http_call_free(a.call);
+	a2.call = http_call_free(a2.call);
+	fake_free(hangs);
+}
+
+/* It has not been asked, and nobody can say more. */
+static void
+whose_host_stays_full_is_told_at_the_deadline(void **state)
+{
+	struct caller a = { 0 }, b = { .deadline = fake_now() + 50 * MS };
+	struct world *w = *state;
+
+	begin(w, 1200, 25);
+	assert_int_equal(ask(w, &a, "a", A), 0);
+	assert_int_equal(ask(w, &b, "b", A), 0);
+	RUN_UNTIL(w->event, b.called);
+	assert_int_equal(b.e.kind, ERR_TIMEOUT);
+	assert_non_null(strstr(b.e.msg, "not asked"));
+	assert_int_equal(http_client_sent(w->client), 1);
+	a.call = http_call_free(a.call);
+}
+
 /* A retry is a request like any other: it stands in line. */
 static void
 a_retry_waits_for_its_turn(void **state)
@@ -428,6 +506,9 @@ main(void)
 		TEST(whose_turn_comes_too_late_is_told_so),
 		TEST(a_callback_may_free_the_next_in_line_and_the_client),
 		TEST(a_deadline_that_moves_lets_it_wait_longer),
+		TEST(a_host_that_hangs_takes_one_payers_share_of_it),
+		TEST(who_waits_for_one_host_may_ask_another),
+		TEST(whose_host_stays_full_is_told_at_the_deadline),
 		TEST(a_retry_waits_for_its_turn),
 	};
 
