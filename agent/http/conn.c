@@ -29,56 +29,6 @@ conn_new(struct http_server *s, int fd, int tag)
 	return c;
 }
 
-struct held *
-conn_hold(struct conn *c)
-{
-	if (!c->held)
-		c->held = xcalloc(1, sizeof(*c->held));
-	return c->held;
-}
-
-static void
-conn_drop_input(struct conn *c)
-{
-	struct held *h = c->held;
-
-	if (!h || !h->in)
-		return;
-	explicit_bzero(h->in, h->in_size);
-	free(h->in);
-	server_charge(c->x.server, h->in_size, 0);
-	h->in = NULL;
-	h->in_len = h->in_size = h->scanned = h->need = 0;
-}
-
-void
-conn_drop_output(struct conn *c)
-{
-	struct held *h = c->held;
-
-	if (!h || !h->out)
-		return;
-	explicit_bzero(h->out, h->out_len);
-	free(h->out);
-	server_charge(c->x.server, h->out_len, 0);
-	h->out = NULL;
-	h->out_len = h->out_sent = 0;
-}
-
-static void
-conn_let_go(struct conn *c)
-{
-	if (!c->held)
-		return;
-	conn_drop_input(c);
-	conn_drop_output(c);
-	if (c->held->refused)
-		server_charge(c->x.server, sizeof(*c->held->refused), 0);
-	free(c->held->refused);
-	free(c->held);
-	c->held = NULL;
-}
-
 void
 conn_free(struct conn *c)
 {
@@ -88,7 +38,7 @@ conn_free(struct conn *c)
 
 	if (c->admitted && s->ops.forget)
 		s->ops.forget(s->userdata, c->ctx);
-	conn_let_go(c);
+	held_free(c);
 	free(c);
 }
 
@@ -141,51 +91,11 @@ conn_arm(struct conn *c, uint32_t events)
 	c->armed = (uint8_t)events;
 }
 
-/* Room for size bytes of input; false: over the budget. */
-static bool
-conn_reserve(struct conn *c, size_t size)
-{
-	struct held *h = conn_hold(c);
-	char *in;
-
-	if (size <= h->in_size)
-		return true;
-	if (!server_charge(c->x.server, h->in_size, size))
-		return false;
-	in = xcalloc(size, 1);
-	if (h->in) {
-		memcpy(in, h->in, h->in_len);
-		explicit_bzero(h->in, h->in_size);
-		free(h->in);
-	}
-	h->in = in;
-	h->in_size = size;
-	return true;
-}
-
-/* Keep input that cannot be used yet; own: it is in the own buffer already. */
-static bool
-conn_keep(struct conn *c, const char *p, size_t len, bool own)
-{
-	if (len == 0 || !own)
-		conn_drop_input(c);
-	if (len == 0)
-		return true;
-	if (!own && !conn_reserve(c, len))
-		return false;
-	/* Not in vain: a body may come byte by byte. */
-	if (p != c->held->in)
-		memmove(c->held->in, p, len);
-	c->held->in_len = len;
-	c->held->scanned = c->held->need = 0;
-	return true;
-}
-
 /* Nothing is asked, nothing is owed. */
 static void
 conn_rest(struct conn *c)
 {
-	conn_let_go(c);
+	held_free(c);
 	c->state = CONN_IDLE;
 	conn_enqueue(c, QUEUE_IDLE);
 	conn_arm(c, EPOLLIN);
@@ -242,7 +152,7 @@ conn_pause(struct conn *c, const char *rest, size_t len, bool own)
 	}
 	if (c->closing)
 		len = 0;
-	if (!conn_keep(c, rest, len, own))
+	if (!held_keep(c, rest, len, own))
 		c->closing = c->linger = true;
 }
 
@@ -303,7 +213,7 @@ static void
 conn_keep_partial(struct conn *c, const char *p, size_t len, bool own,
 		  size_t scanned, size_t need)
 {
-	if (!conn_keep(c, p, len, own) || !conn_reserve(c, need)) {
+	if (!held_keep(c, p, len, own) || !held_reserve(c, need)) {
 		conn_refuse_busy(c);
 		return;
 	}
@@ -393,7 +303,7 @@ conn_read(struct conn *c)
 	if (h && h->in_len > 0) {
 		if (h->in_len == h->in_size) {
 			size = MAX(h->in_size * 2, (size_t)INPUT_FIRST);
-			if (!conn_reserve(c, MIN(size, (size_t)HTTP_MAX_HEAD))) {
+			if (!held_reserve(c, MIN(size, (size_t)HTTP_MAX_HEAD))) {
 				conn_refuse_busy(c);
 				return;
 			}

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The inside of server.h, for its four files and nobody else:
+/* The inside of server.h, for its six files and nobody else:
 
-	server.c	listeners, the event loop's sources, stopping
+	server.c	the event loop's sources, listening, stopping
+	accept.c	new connections: who gets in, who is turned away
 	conn.c		one connection: reading, taking turns, time-outs, closing
+	held.c		what it holds while it is not idle, and the budget for that
 	exchange.c	one request: what its handler sees, and the answer's bytes
 	recent.c	requests that are asked again
 
@@ -157,9 +159,14 @@ void server_arm(struct http_server *s, uint64_t when);
 void server_wake(struct http_server *s);	/* look at the queues soon */
 void server_wipe(struct http_server *s);
 void server_read_clocks(struct http_server *s);
+bool server_watch(struct http_server *s, int fd, void *what);	/* for input */
 /* Count a buffer of new bytes in place of one of old bytes; false: over the
    budget, nothing counted. */
 bool server_charge(struct http_server *s, size_t old, size_t new);
+
+/* accept.c */
+void accept_one(struct http_server *s, const struct listener *l);
+void accept_again(struct http_server *s);	/* after a pause */
 
 /* conn.c */
 struct conn *conn_new(struct http_server *s, int fd, int tag);
@@ -171,9 +178,17 @@ void conn_on_event(struct conn *c, uint32_t events);
 void conn_on_timeout(struct conn *c);
 void conn_resume(struct conn *c);		/* from QUEUE_READY */
 void conn_refuse(struct conn *c, const struct err *e, bool linger);
-struct held *conn_hold(struct conn *c);
 void conn_sent(struct conn *c);			/* all output is out */
-void conn_drop_output(struct conn *c);
+
+/* held.c */
+struct held *held_get(struct conn *c);		/* what c holds, from now on */
+void held_free(struct conn *c);
+void held_drop_input(struct conn *c);
+void held_drop_output(struct conn *c);
+/* Room for size bytes of input; false: over the budget. */
+bool held_reserve(struct conn *c, size_t size);
+/* Keep input that cannot be used yet; own: it is in the own buffer already. */
+bool held_keep(struct conn *c, const char *p, size_t len, bool own);
 
 /* recent.c: http_parse(), but that what is there again is not read again. */
 ssize_t recent_parse(struct conn *c, const char *p, size_t len, size_t *scanned,

@@ -119,7 +119,7 @@ conn_send_answer(struct conn *c, const char *p, size_t len)
 	if (n >= 0) {
 		len -= (size_t)n;
 		if (server_charge(c->x.server, 0, len)) {
-			h = conn_hold(c);
+			h = held_get(c);
 			h->out = xmemdup(p + n, len);
 			h->out_len = len;
 			c->state = CONN_FLUSH;
@@ -144,7 +144,7 @@ exchange_flush(struct conn *c)
 	h->out_sent += (size_t)n;
 	if (h->out_sent < h->out_len)
 		return;
-	conn_drop_output(c);
+	held_drop_output(c);
 	conn_sent(c);
 }
 
@@ -185,7 +185,7 @@ void
 http_exchange_on_gone(struct http_exchange *x, void (*gone)(void *userdata),
 		      void *userdata)
 {
-	struct held *h = conn_hold(exchange_conn(x));
+	struct held *h = held_get(exchange_conn(x));
 
 	h->gone = gone;
 	h->gone_userdata = userdata;

@@ -9,10 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#include "base/log.h"
 #include "http/conn.h"
-
-#define WARN_USEC	USEC_PER_MIN
 
 bool
 server_charge(struct http_server *s, size_t old, size_t new)
@@ -114,133 +111,12 @@ server_leave(struct http_server *s)
 	}
 }
 
-static void
-server_warn(struct http_server *s, int errnum)
-{
-	if (s->warned && s->now - s->warned < WARN_USEC)
-		return;
-	s->warned = s->now;
-	log_warning(LOG_NO_FIELDS, "clients are turned away: %s (%u connections)",
-		    errnum ? strerror(errnum) : "max-connections is reached",
-		    s->n_conns);
-}
-
-static void
-busy_error(struct err *e)
-{
-	err_set(e, ERR_BUSY, "too many connections to the agent");
-	e->retry_usec = USEC_PER_SEC;
-}
-
-/* Answer and close at once; nobody waits for the request. */
-static void
-server_turn_away(struct conn *c)
-{
-	struct err e;
-
-	busy_error(&e);
-	conn_refuse(c, &e, false);
-	conn_close(c);
-}
-
-static bool
+bool
 server_watch(struct http_server *s, int fd, void *what)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = what };
 
 	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0;
-}
-
-/* With nothing left to accept with, the listeners would be reported without
-   end. */
-static void
-server_pause(struct http_server *s)
-{
-	for (unsigned i = 0; i < s->n_listeners; i++)
-		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->listeners[i].fd, NULL);
-	s->paused = true;
-	if (s->now + SERVER_PAUSE_USEC < s->armed)
-		server_arm(s, s->now + SERVER_PAUSE_USEC);
-}
-
-static void
-server_unpause(struct http_server *s)
-{
-	s->paused = false;
-	if (s->spare_fd < 0)
-		s->spare_fd = eventfd(0, EFD_CLOEXEC);
-	for (unsigned i = 0; i < s->n_listeners; i++)
-		if (!server_watch(s, s->listeners[i].fd, &s->listeners[i]))
-			s->paused = true;
-	if (s->paused)
-		server_pause(s);
-}
-
-static void
-server_accept_failed(struct http_server *s, const struct listener *l, int errnum)
-{
-	int fd = -1;
-
-	if (errnum != EMFILE && errnum != ENFILE && errnum != ENOMEM &&
-	    errnum != ENOBUFS)
-		return;		/* gone before we came, or some such */
-
-	server_warn(s, errnum);
-	if (s->spare_fd >= 0) {
-		close(s->spare_fd);
-		fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0)
-			server_turn_away(conn_new(s, fd, l->tag));
-	}
-	s->spare_fd = eventfd(0, EFD_CLOEXEC);
-	if (fd < 0)
-		server_pause(s);
-}
-
-/* What comes above the limit is let in to be told so, up to a point. */
-static int
-server_admit(struct http_server *s, struct conn *c, struct err *e)
-{
-	int r;
-
-	if (s->n_conns > s->opt.max_connections) {
-		server_warn(s, 0);
-		busy_error(e);
-		return -EAGAIN;
-	}
-	r = s->ops.admit(s->userdata, c->fd, c->tag, &c->ctx, e);
-	c->admitted = r >= 0;
-	return r;
-}
-
-static void
-server_accept(struct http_server *s, const struct listener *l)
-{
-	struct conn *c;
-	struct err e;
-	int fd;
-
-	fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0) {
-		server_accept_failed(s, l, errno);
-		return;
-	}
-
-	c = conn_new(s, fd, l->tag);
-	if (s->n_conns > s->opt.max_connections + SERVER_TURNED_AWAY ||
-	    !server_watch(s, fd, c)) {
-		server_warn(s, 0);
-		server_turn_away(c);
-		return;
-	}
-	if (server_admit(s, c, &e) >= 0)
-		return;
-	if (!server_charge(s, 0, sizeof(e))) {
-		server_turn_away(c);
-		return;
-	}
-	conn_hold(c)->refused = xmemdup(&e, sizeof(e));
-	conn_enqueue(c, QUEUE_HEAD);
 }
 
 static struct listener *
@@ -263,7 +139,7 @@ server_take_batch(struct http_server *s)
 		if (!l)
 			conn_on_event(s->events[i].data.ptr, s->events[i].events);
 		else if (!s->paused && l->fd >= 0)
-			server_accept(s, l);
+			accept_one(s, l);
 	}
 	return n;
 }
@@ -294,7 +170,7 @@ on_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdat
 	server_enter(s);
 	s->armed = UINT64_MAX;
 	if (s->paused)
-		server_unpause(s);
+		accept_again(s);
 	for (unsigned q = 0; q < QUEUES_TIMED; q++) {
 		while ((c = TAILQ_FIRST(&s->queues[q])) && c->deadline <= s->now)
 			conn_on_timeout(c);
