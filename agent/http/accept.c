@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -30,17 +31,120 @@ busy_error(struct err *e)
 
 /* Answer and close at once; nobody waits for the request. */
 static void
-accept_turn_away(struct conn *c)
+accept_turn_away(struct conn *c, const struct err *e)
 {
-	struct err e;
-
-	busy_error(&e);
-	conn_refuse(c, &e, false);
+	conn_refuse(c, e, false);
 	conn_close(c);
 }
 
-/* With nothing left to accept with, the listeners would be reported without
-   end. */
+/* Make room: the stranger that has been idle for longest goes. */
+static bool
+accept_close_stranger(struct http_server *s)
+{
+	struct conn *c = TAILQ_FIRST(&s->queues[QUEUE_STRANGERS]);
+
+	if (!c)
+		return false;
+	conn_close(c);
+	s->n.strangers_closed++;
+	return true;
+}
+
+/* The kernel gives the lowest free number, so whoever is given one of these came
+   when all others were taken. */
+static bool
+accept_is_kept(const struct http_server *s, int fd)
+{
+	return s->opt.client_fds > 0 && fd >= s->opt.client_fds;
+}
+
+/* Room for one connection more, which is c. */
+static bool
+accept_has_room(struct http_server *s, const struct conn *c)
+{
+	if (c->stranger && s->n_strangers > s->opt.max_strangers &&
+	    !accept_close_stranger(s))
+		return false;
+	if (s->n_conns - s->n_refused > s->opt.max_connections &&
+	    !accept_close_stranger(s)) {
+		accept_warn(s, 0);
+		return false;
+	}
+	if (accept_is_kept(s, c->fd)) {
+		accept_warn(s, EMFILE);
+		return false;
+	}
+	return true;
+}
+
+static int
+accept_admit(struct http_server *s, struct conn *c, struct err *e)
+{
+	int r;
+
+	r = s->ops.admit(s->userdata, c->fd, c->tag, &c->ctx, e);
+	if (r < 0) {
+		s->n.refused++;
+		return r;
+	}
+	conn_admitted(c, r == HTTP_STRANGER);
+	if (accept_has_room(s, c) ||
+	    (s->ops.privileged && s->ops.privileged(s->userdata, c->ctx))) {
+		conn_enqueue(c, QUEUE_IDLE);
+		return 0;
+	}
+	conn_forget(c);
+	s->n.turned_away++;
+	busy_error(e);
+	return -EAGAIN;
+}
+
+/* Who is not let in is held until the request is here, to be told so, up to a
+   point. */
+static void
+accept_refuse(struct conn *c, const struct err *e)
+{
+	struct http_server *s = c->x.server;
+
+	if (accept_is_kept(s, c->fd) || s->n_refused >= SERVER_TURNED_AWAY ||
+	    held_charge(c, 0, sizeof(*e)) < 0) {
+		accept_turn_away(c, e);
+		return;
+	}
+	held_get(c)->refused = xmemdup(e, sizeof(*e));
+	s->n_refused++;
+	conn_enqueue(c, QUEUE_HEAD);
+}
+
+static void
+accept_client(struct http_server *s, int fd, int tag)
+{
+	struct conn *c;
+	struct err e;
+	int lower;
+
+	/* Only the kept ones are left: a stranger's will do. */
+	if (accept_is_kept(s, fd) && accept_close_stranger(s)) {
+		lower = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (lower >= 0) {
+			close(fd);
+			fd = lower;
+		}
+	}
+
+	c = conn_new(s, fd, tag);
+	if (!server_watch(s, fd, c)) {
+		accept_warn(s, errno);
+		busy_error(&e);
+		s->n.turned_away++;
+		accept_turn_away(c, &e);
+	} else if (accept_admit(s, c, &e) < 0) {
+		accept_refuse(c, &e);
+	}
+}
+
+/* The kernel cannot give even one descriptor in place of another: with the
+   listeners reported without end, nothing else would be done. */
 static void
 accept_pause(struct http_server *s)
 {
@@ -64,6 +168,32 @@ accept_again(struct http_server *s)
 		accept_pause(s);
 }
 
+static int
+accept_fd(const struct listener *l)
+{
+	return accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+/* With the spare descriptor whoever comes is accepted, told, and closed. */
+static int
+accept_with_spare(struct http_server *s, const struct listener *l)
+{
+	struct err e;
+	int fd;
+
+	if (s->spare_fd < 0)
+		return -1;
+	close(s->spare_fd);
+	fd = accept_fd(l);
+	if (fd >= 0) {
+		busy_error(&e);
+		s->n.turned_away++;
+		accept_turn_away(conn_new(s, fd, l->tag), &e);
+	}
+	s->spare_fd = eventfd(0, EFD_CLOEXEC);
+	return fd;
+}
+
 static void
 accept_failed(struct http_server *s, const struct listener *l, int errnum)
 {
@@ -73,60 +203,24 @@ accept_failed(struct http_server *s, const struct listener *l, int errnum)
 	    errnum != ENOBUFS)
 		return;		/* gone before we came, or some such */
 
+	if (accept_close_stranger(s))
+		fd = accept_fd(l);
+	if (fd >= 0) {
+		accept_client(s, fd, l->tag);
+		return;
+	}
 	accept_warn(s, errnum);
-	if (s->spare_fd >= 0) {
-		close(s->spare_fd);
-		fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0)
-			accept_turn_away(conn_new(s, fd, l->tag));
-	}
-	s->spare_fd = eventfd(0, EFD_CLOEXEC);
-	if (fd < 0)
+	if (accept_with_spare(s, l) < 0)
 		accept_pause(s);
-}
-
-/* What comes above the limit is let in to be told so, up to a point. */
-static int
-accept_admit(struct http_server *s, struct conn *c, struct err *e)
-{
-	int r;
-
-	if (s->n_conns > s->opt.max_connections) {
-		accept_warn(s, 0);
-		busy_error(e);
-		return -EAGAIN;
-	}
-	r = s->ops.admit(s->userdata, c->fd, c->tag, &c->ctx, e);
-	c->admitted = r >= 0;
-	return r;
 }
 
 void
 accept_one(struct http_server *s, const struct listener *l)
 {
-	struct conn *c;
-	struct err e;
-	int fd;
+	int fd = accept_fd(l);
 
-	fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0) {
+	if (fd < 0)
 		accept_failed(s, l, errno);
-		return;
-	}
-
-	c = conn_new(s, fd, l->tag);
-	if (s->n_conns > s->opt.max_connections + SERVER_TURNED_AWAY ||
-	    !server_watch(s, fd, c)) {
-		accept_warn(s, 0);
-		accept_turn_away(c);
-		return;
-	}
-	if (accept_admit(s, c, &e) >= 0)
-		return;
-	if (!server_charge(s, 0, sizeof(e))) {
-		accept_turn_away(c);
-		return;
-	}
-	held_get(c)->refused = xmemdup(&e, sizeof(e));
-	conn_enqueue(c, QUEUE_HEAD);
+	else
+		accept_client(s, fd, l->tag);
 }

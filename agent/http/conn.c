@@ -25,20 +25,39 @@ conn_new(struct http_server *s, int fd, int tag)
 	c->queue = QUEUE_IDLE;
 	TAILQ_INSERT_TAIL(&s->queues[QUEUE_IDLE], c, link);
 	s->n_conns++;
+	s->n.accepted++;
 	conn_enqueue(c, QUEUE_IDLE);
 	return c;
 }
 
 void
-conn_free(struct conn *c)
+conn_admitted(struct conn *c, bool stranger)
+{
+	c->admitted = true;
+	c->stranger = stranger;
+	c->x.server->n_strangers += stranger;
+}
+
+void
+conn_forget(struct conn *c)
 {
 	struct http_server *s = c->x.server;
 
-	assert(c->state == CONN_CLOSED);
-
+	if (c->stranger && c->state != CONN_CLOSED)
+		s->n_strangers--;
 	if (c->admitted && s->ops.forget)
 		s->ops.forget(s->userdata, c->ctx);
-	held_free(c);
+	c->admitted = c->stranger = false;
+	c->ctx = NULL;
+}
+
+void
+conn_free(struct conn *c)
+{
+	assert(c->state == CONN_CLOSED);
+
+	held_free(c);		/* its peer is told of it */
+	conn_forget(c);
 	free(c);
 }
 
@@ -47,6 +66,8 @@ conn_enqueue(struct conn *c, enum conn_queue queue)
 {
 	struct http_server *s = c->x.server;
 
+	if (queue == QUEUE_IDLE && c->stranger)
+		queue = QUEUE_STRANGERS;
 	TAILQ_REMOVE(&s->queues[c->queue], c, link);
 	TAILQ_INSERT_TAIL(&s->queues[queue], c, link);
 	c->queue = (uint8_t)queue;
@@ -62,6 +83,7 @@ conn_enqueue(struct conn *c, enum conn_queue queue)
 void
 conn_close(struct conn *c)
 {
+	struct http_server *s = c->x.server;
 	bool waiting = c->state == CONN_WAIT;
 
 	if (c->state == CONN_CLOSED)
@@ -70,8 +92,10 @@ conn_close(struct conn *c)
 	c->fd = -1;
 	c->state = CONN_CLOSED;
 	conn_enqueue(c, QUEUE_CLOSED);
-	c->x.server->n_conns--;
-	server_wake(c->x.server);
+	s->n_conns--;
+	s->n_strangers -= c->stranger;
+	s->n_refused -= c->held && c->held->refused;
+	server_wake(s);
 
 	if (waiting && c->held && c->held->gone)
 		c->held->gone(c->held->gone_userdata);
@@ -152,7 +176,7 @@ conn_pause(struct conn *c, const char *rest, size_t len, bool own)
 	}
 	if (c->closing)
 		len = 0;
-	if (!held_keep(c, rest, len, own))
+	if (held_keep(c, rest, len, own) < 0)
 		c->closing = c->linger = true;
 }
 
@@ -173,13 +197,14 @@ conn_refuse(struct conn *c, const struct err *e, bool linger)
 	conn_pause(c, NULL, 0, false);
 }
 
+/* why: held_charge()'s. */
 static void
-conn_refuse_busy(struct conn *c)
+conn_refuse_busy(struct conn *c, int why)
 {
 	struct err e;
 
-	err_set(&e, ERR_BUSY, "too much unfinished input from all connections"
-		" together");
+	err_set(&e, ERR_BUSY, "too much unfinished input from all connections%s"
+		" together", why == -EDQUOT ? " of this peer" : "");
 	e.retry_usec = USEC_PER_SEC;
 	conn_refuse(c, &e, true);
 }
@@ -202,6 +227,11 @@ conn_parse(struct conn *c, const char *p, size_t len, size_t *scanned,
 
 	c->head_only = s->head->method == HTTP_HEAD;
 	c->minor_0 = s->head->minor == 0;
+	if (c->stranger && s->head->body_len > s->opt.stranger_body)
+		return err_set_status(e, ERR_REQUEST, 413, "the body is longer than"
+				      " %zu bytes, which is the limit for a peer"
+				      " that no rule admits",
+				      s->opt.stranger_body);
 	*need = (size_t)n + s->head->body_len;
 	if (len < *need)
 		return 0;
@@ -213,8 +243,12 @@ static void
 conn_keep_partial(struct conn *c, const char *p, size_t len, bool own,
 		  size_t scanned, size_t need)
 {
-	if (!held_keep(c, p, len, own) || !held_reserve(c, need)) {
-		conn_refuse_busy(c);
+	int r = held_keep(c, p, len, own);
+
+	if (r >= 0)
+		r = held_reserve(c, need);
+	if (r < 0) {
+		conn_refuse_busy(c, r);
 		return;
 	}
 	c->held->scanned = scanned;
@@ -299,12 +333,14 @@ conn_read(struct conn *c)
 	size_t room = sizeof(s->in), size;
 	char *to = s->in;
 	ssize_t n;
+	int r;
 
 	if (h && h->in_len > 0) {
 		if (h->in_len == h->in_size) {
 			size = MAX(h->in_size * 2, (size_t)INPUT_FIRST);
-			if (!held_reserve(c, MIN(size, (size_t)HTTP_MAX_HEAD))) {
-				conn_refuse_busy(c);
+			r = held_reserve(c, MIN(size, (size_t)HTTP_MAX_HEAD));
+			if (r < 0) {
+				conn_refuse_busy(c, r);
 				return;
 			}
 		}

@@ -46,6 +46,7 @@ enum conn_state {
    all in it, so that the first is the first to expire. */
 enum conn_queue {
 	QUEUE_IDLE,
+	QUEUE_STRANGERS,	/* those of them that are idle */
 	QUEUE_HEAD,
 	QUEUE_BODY,
 	QUEUE_WRITE,
@@ -88,6 +89,7 @@ struct conn {
 	uint8_t armed;		/* EPOLLIN, EPOLLOUT or 0 */
 	uint16_t lingered;	/* reads thrown away */
 	bool admitted : 1;	/* ctx is to be forgotten */
+	bool stranger : 1;
 	bool head_only : 1;	/* the request is a HEAD */
 	bool minor_0 : 1;	/* the request is HTTP/1.0 */
 	bool closing : 1;	/* close behind the answer */
@@ -132,6 +134,9 @@ struct http_server {
 	int64_t wall;		/* Unix seconds, likewise */
 	unsigned depth;		/* in a callback of ours */
 	unsigned n_conns;
+	unsigned n_strangers;	/* of them, and */
+	unsigned n_refused;	/* those that are held to be told so */
+	struct http_server_counts n;	/* those that only grow */
 	size_t buffers;		/* bytes counted against opt.max_buffers */
 	void (*drained)(void *userdata);
 	void *drained_userdata;
@@ -160,9 +165,6 @@ void server_wake(struct http_server *s);	/* look at the queues soon */
 void server_wipe(struct http_server *s);
 void server_read_clocks(struct http_server *s);
 bool server_watch(struct http_server *s, int fd, void *what);	/* for input */
-/* Count a buffer of new bytes in place of one of old bytes; false: over the
-   budget, nothing counted. */
-bool server_charge(struct http_server *s, size_t old, size_t new);
 
 /* accept.c */
 void accept_one(struct http_server *s, const struct listener *l);
@@ -172,6 +174,8 @@ void accept_again(struct http_server *s);	/* after a pause */
 struct conn *conn_new(struct http_server *s, int fd, int tag);
 void conn_free(struct conn *c);			/* closed and out of its queue */
 void conn_close(struct conn *c);
+void conn_admitted(struct conn *c, bool stranger);	/* c->ctx is set */
+void conn_forget(struct conn *c);		/* what admit() gave */
 void conn_enqueue(struct conn *c, enum conn_queue queue);
 void conn_arm(struct conn *c, uint32_t events);
 void conn_on_event(struct conn *c, uint32_t events);
@@ -185,10 +189,15 @@ struct held *held_get(struct conn *c);		/* what c holds, from now on */
 void held_free(struct conn *c);
 void held_drop_input(struct conn *c);
 void held_drop_output(struct conn *c);
-/* Room for size bytes of input; false: over the budget. */
-bool held_reserve(struct conn *c, size_t size);
-/* Keep input that cannot be used yet; own: it is in the own buffer already. */
-bool held_keep(struct conn *c, const char *p, size_t len, bool own);
+/* Count a buffer of new bytes in place of one of old bytes: 0, or nothing is
+   counted: -ENOBUFS where all connections together hold too much, -EDQUOT where
+   the peer's do. */
+int held_charge(struct conn *c, size_t old, size_t new);
+/* Room for size bytes of input; negative: held_charge()'s. */
+int held_reserve(struct conn *c, size_t size);
+/* Keep input that cannot be used yet, likewise; own: it is in the own buffer
+   already. */
+int held_keep(struct conn *c, const char *p, size_t len, bool own);
 
 /* recent.c: http_parse(), but that what is there again is not read again. */
 ssize_t recent_parse(struct conn *c, const char *p, size_t len, size_t *scanned,

@@ -118,7 +118,7 @@ conn_send_answer(struct conn *c, const char *p, size_t len)
 	}
 	if (n >= 0) {
 		len -= (size_t)n;
-		if (server_charge(c->x.server, 0, len)) {
+		if (held_charge(c, 0, len) >= 0) {
 			h = held_get(c);
 			h->out = xmemdup(p + n, len);
 			h->out_len = len;

@@ -11,17 +11,6 @@
 
 #include "http/conn.h"
 
-bool
-server_charge(struct http_server *s, size_t old, size_t new)
-{
-	assert(old <= s->buffers);
-
-	if (new > old && new - old > s->opt.max_buffers - s->buffers)
-		return false;
-	s->buffers = s->buffers - old + new;
-	return true;
-}
-
 void
 server_arm(struct http_server *s, uint64_t when)
 {
@@ -236,7 +225,7 @@ http_server_new(sd_event *event, const struct http_server_options *o,
 	s->userdata = userdata;
 	s->armed = UINT64_MAX;
 	s->date = -1;
-	s->timeouts[QUEUE_IDLE] = o->idle_usec;
+	s->timeouts[QUEUE_IDLE] = s->timeouts[QUEUE_STRANGERS] = o->idle_usec;
 	s->timeouts[QUEUE_HEAD] = o->head_usec;
 	s->timeouts[QUEUE_BODY] = o->body_usec;
 	s->timeouts[QUEUE_WRITE] = o->write_usec;
@@ -335,7 +324,8 @@ http_server_drain(struct http_server *s, void (*drained)(void *userdata),
 
 	/* A request may have come in that nobody has seen yet: the loop looks
 	   before it closes them. */
-	while ((c = TAILQ_FIRST(&s->queues[QUEUE_IDLE]))) {
+	while ((c = TAILQ_FIRST(&s->queues[QUEUE_IDLE])) ||
+	       (c = TAILQ_FIRST(&s->queues[QUEUE_STRANGERS]))) {
 		c->state = CONN_READY;
 		conn_enqueue(c, QUEUE_READY);
 	}
@@ -352,6 +342,15 @@ unsigned
 http_server_connections(const struct http_server *s)
 {
 	return s->n_conns;
+}
+
+void
+http_server_count(const struct http_server *s, struct http_server_counts *ret)
+{
+	*ret = s->n;
+	ret->connections = s->n_conns;
+	ret->strangers = s->n_strangers;
+	ret->buffers = s->buffers;
 }
 
 uint64_t

@@ -26,6 +26,11 @@ struct http_exchange;
 
 struct http_server_options {
 	unsigned max_connections;
+	unsigned max_strangers;	/* of them */
+	size_t stranger_body;	/* bytes of a body that a stranger may send */
+	int client_fds;		/* clients have descriptors below this number, which
+				   leaves the rest to those who are privileged, and
+				   to the process; 0: any */
 	uint64_t head_usec;	/* from a head's first byte to its last */
 	uint64_t body_usec;	/* from there to the body's last */
 	uint64_t idle_usec;	/* between requests */
@@ -35,15 +40,26 @@ struct http_server_options {
 	const char *every_answer; /* lines of all answers, "Name: value\r\n..." */
 };
 
+/* A stranger is let in, and gets less: where a limit is reached, the one that has
+   been idle for longest is closed to make room. */
+#define HTTP_STRANGER	1
+
 struct http_server_ops {
-	/* A connection came in on a listener.  0, with *ret_ctx belonging to the
-	   connection until forget(); negative: e is sent as the answer to the
-	   first request, by way of refuse(), and the connection closed.  A
-	   connection above max_connections is refused (ERR_BUSY) without
-	   asking here.  The kernel's view of the peer is asked here, once. */
+	/* A connection came in on a listener.  0 or HTTP_STRANGER, with *ret_ctx
+	   belonging to the connection until forget(); negative: e is sent as the
+	   answer to the first request, by way of refuse(), and the connection
+	   closed, as soon as it is accepted where many are held for that.  The
+	   kernel's view of the peer is asked here, once. */
 	int (*admit)(void *userdata, int fd, int listener_tag, void **ret_ctx,
 		     struct err *e);
 	void (*forget)(void *userdata, void *ctx);
+	/* There is no room: is this one let in all the same?  NULL: nobody is.
+	   Who is not is forgotten, and answered ERR_BUSY. */
+	bool (*privileged)(void *userdata, void *ctx);
+	/* A buffer of new bytes is about to take the place of one of old bytes:
+	   false if its peer holds too much then (never where it shrinks).  NULL:
+	   nobody does. */
+	bool (*charge)(void *userdata, void *ctx, size_t old, size_t new);
 	/* A request is whole.  The spans of its head, and its body, live until
 	   this returns: what a later answer needs has to be copied. */
 	void (*request)(void *userdata, struct http_exchange *x);
@@ -75,6 +91,19 @@ void http_server_drain(struct http_server *s, void (*drained)(void *userdata),
 		       void *userdata);
 
 unsigned http_server_connections(const struct http_server *s);
+
+struct http_server_counts {
+	unsigned connections;	/* open now */
+	unsigned strangers;	/* of them */
+	size_t buffers;		/* bytes, of options.max_buffers */
+	uint64_t accepted;	/* so far, those turned away among them */
+	uint64_t turned_away;	/* by max_connections or max_strangers, or for
+				   lack of descriptors */
+	uint64_t refused;	/* by admit() */
+	uint64_t strangers_closed; /* to make room */
+};
+void http_server_count(const struct http_server *s,
+		       struct http_server_counts *ret);
 
 const struct http_head *http_exchange_head(const struct http_exchange *x);
 struct http_span http_exchange_body(const struct http_exchange *x);

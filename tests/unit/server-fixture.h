@@ -46,6 +46,10 @@ struct fixture {
 	unsigned admitted, forgotten, requests, refused, gone, drained;
 	unsigned kept, dropped;		/* notes */
 	struct err *admit_error;	/* set: nobody is admitted */
+	bool strangers;			/* who is admitted is one */
+	bool privileged;		/* whoever asks */
+	int fd;				/* of who was admitted last */
+	size_t charged, charge_max;	/* by all; 0: any */
 	struct http_exchange *waiting[8];
 	unsigned n_waiting;
 };
@@ -64,8 +68,32 @@ on_admit(void *userdata, int fd, int tag, void **ret_ctx, struct err *e)
 		return err_kind_errno(e->kind);
 	}
 	f->admitted++;
+	f->fd = fd;
 	*ret_ctx = &f->forgotten;
-	return 0;
+	return f->strangers ? HTTP_STRANGER : 0;
+}
+
+static bool
+on_privileged(void *userdata, void *ctx)
+{
+	struct fixture *f = userdata;
+
+	assert_ptr_equal(ctx, &f->forgotten);
+	return f->privileged;
+}
+
+static bool
+on_charge(void *userdata, void *ctx, size_t old, size_t new)
+{
+	struct fixture *f = userdata;
+
+	assert_ptr_equal(ctx, &f->forgotten);
+	assert_true(old <= f->charged);
+	if (f->charge_max > 0 && new > old &&
+	    f->charged - old + new > f->charge_max)
+		return false;
+	f->charged = f->charged - old + new;
+	return true;
 }
 
 static void
@@ -186,6 +214,8 @@ roomy(void)
 {
 	return (struct http_server_options){
 		.max_connections = 100,
+		.max_strangers = 100,
+		.stranger_body = HTTP_MAX_BODY,
 		.head_usec = 60 * USEC_PER_SEC,
 		.body_usec = 60 * USEC_PER_SEC,
 		.idle_usec = 60 * USEC_PER_SEC,
@@ -201,6 +231,7 @@ server_start(struct fixture *f, const struct http_server_options *o)
 {
 	static const struct http_server_ops ops = {
 		.admit = on_admit, .forget = on_forget,
+		.privileged = on_privileged, .charge = on_charge,
 		.request = on_request, .refuse = on_refuse, .drop = on_drop,
 	};
 	int fd;
@@ -228,6 +259,7 @@ server_stop(struct fixture *f)
 {
 	f->server = http_server_free(f->server);
 	assert_int_equal(f->admitted, f->forgotten);
+	assert_int_equal(f->charged, 0);
 	assert_int_equal(f->kept, f->dropped);
 	sd_event_unref(f->event);
 	unlink(f->sun.sun_path);
