@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,8 @@
 #include "agent_parts.h"
 #include "base/log.h"
 #include "service.h"
+
+#define KEPT_FDS	64	/* not for clients but root */
 
 /* What the account has become: a line in the log, a line in the status. */
 
@@ -278,20 +281,24 @@ agent_listen(struct agent *agent, const char *path, struct err *e)
 	return r;
 }
 
-/* One connection is one descriptor; some are kept for upstream and files. */
+/* One connection is one descriptor; the last ones are for upstream, for files, and
+   for root. */
 static void
-raise_fd_limit(unsigned connections)
+raise_fd_limit(struct http_server_options *o)
 {
 	struct rlimit l;
+	rlim_t kept;
 
 	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
 		return;
 	l.rlim_cur = l.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &l);
-	if (l.rlim_cur < connections + 64)
+	if (l.rlim_cur < o->max_connections + KEPT_FDS)
 		log_warning(LOG_NO_FIELDS, "only %llu files may be open, too few "
 			    "for %u connections: raise LimitNOFILE=",
-			    (unsigned long long)l.rlim_cur, connections);
+			    (unsigned long long)l.rlim_cur, o->max_connections);
+	kept = MIN((rlim_t)KEPT_FDS, l.rlim_cur / 2);
+	o->client_fds = (int)MIN(l.rlim_cur - kept, (rlim_t)INT_MAX);
 }
 
 static void
@@ -315,7 +322,7 @@ agent_run(struct config *config, const char *socket_path)
 	struct err e;
 	int r;
 
-	raise_fd_limit(config->server.max_connections);
+	raise_fd_limit(&config->server);
 	r = agent_new(config, &agent, &e);
 	if (r >= 0)
 		r = agent_serve(agent, &e);

@@ -23,7 +23,10 @@
 #define MAX_BODY	(256 * 1024)
 #define MAX_BUFFERS	(16 * 1024 * 1024)
 #define MAX_FAILURES	1024
+#define MAX_PEER_BUFFERS (1024 * 1024)
+#define MAX_STRANGERS	256U
 #define HOST_CONNECTIONS 4
+#define STRANGER_BODY	(4 * 1024)
 #define BURST		64
 #define BUCKETS		1024
 
@@ -306,9 +309,18 @@ check_upstream(struct loader *l, struct err *e)
 	return r < 0 ? option_error(l, "upstream", "proxy", r, e) : 0;
 }
 
+/* At least one. */
+static unsigned
+config_share(unsigned whole, unsigned percent)
+{
+	return MAX(1U, (unsigned)((uint64_t)whole * percent / 100));
+}
+
 static void
 set_constants(struct config *c)
 {
+	unsigned share = config_share(c->server.max_connections, c->peer_share);
+
 	c->client.user_agent = "gce-oidc-agent/" PACKAGE_VERSION;
 	c->client.ca_file = c->ca_file;
 	c->client.proxy = c->proxy;
@@ -320,9 +332,13 @@ set_constants(struct config *c)
 	c->client.lane[HTTP_LANE_LOCAL].retry.retry_after_max_usec =
 		c->client.lane[HTTP_LANE_GOOGLE].retry.retry_after_max_usec;
 	c->server.max_buffers = MAX_BUFFERS;
+	c->server.stranger_body = STRANGER_BODY;
+	c->server.max_strangers = MIN(MAX_STRANGERS, share);
 	c->server.every_answer = api_every_answer;
 	c->broker.failures.max = MAX_FAILURES;
 	c->broker.peer_share = c->peer_share;
+	c->api.connections_share = share;
+	c->api.peer_buffers = MAX_PEER_BUFFERS;
 	c->api.max_audience = MAX_AUDIENCE;
 	c->api.limit.burst = BURST;
 	c->api.limit.peers = BUCKETS;

@@ -298,11 +298,27 @@ api_admit(void *userdata, int fd, _unused_ int tag, void **ret_ctx, struct err *
 	struct client *c;
 	int r;
 
-	r = client_new(a->clients, fd,
-		       (policy_facts(a->ctx.policy) & PEER_HOST) != 0, &c, e);
-	if (r >= 0)
-		*ret_ctx = c;
-	return r;
+	r = client_new(a->clients, fd, a->ctx.policy, a->ctx.host, &c, e);
+	if (r < 0)
+		return r;
+	*ret_ctx = c;
+	return c->stranger ? HTTP_STRANGER : 0;
+}
+
+static bool
+api_privileged(void *userdata, void *ctx)
+{
+	struct api *a = userdata;
+
+	return client_is_root(ctx, a->ctx.host);
+}
+
+static bool
+api_charge(void *userdata, void *ctx, size_t old, size_t new)
+{
+	struct api *a = userdata;
+
+	return client_charge(a->clients, ctx, old, new);
 }
 
 static void
@@ -322,6 +338,8 @@ api_drop(_unused_ void *userdata, void *note)
 const struct http_server_ops api_server_ops = {
 	.admit = api_admit,
 	.forget = api_forget,
+	.privileged = api_privileged,
+	.charge = api_charge,
 	.request = api_request,
 	.refuse = api_refuse,
 	.drop = api_drop,
@@ -350,7 +368,12 @@ api_new(const struct api_context *ctx, const struct api_options *o)
 	a->ctx = *ctx;
 	a->opt = *o;
 	a->limit = limit_new(&o->limit);
-	a->clients = clients_new(o->connections_per_peer, o->recheck_usec);
+	a->clients = clients_new(&(struct clients_options){
+		.max_per_peer = o->connections_per_peer,
+		.share = o->connections_share,
+		.peer_buffers = o->peer_buffers,
+		.recheck_usec = o->recheck_usec,
+	});
 	a->audience = BUF_INIT(o->max_audience);
 	return a;
 }

@@ -23,6 +23,8 @@ struct api;
 
 struct api_options {
 	unsigned connections_per_peer;
+	unsigned connections_share; /* nor more than this */
+	size_t peer_buffers;	/* bytes that one peer's connections may hold */
 	uint64_t wait_usec;	/* how long a caller waits who does not say */
 	uint64_t wait_max_usec;	/* and at the most */
 	uint64_t change_max_usec; /* longest wait_for_change */

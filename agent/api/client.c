@@ -9,11 +9,15 @@
 
 #define BUCKETS	256
 
-/* The connections of one peer. */
+/* Set in a stranger's owner. */
+#define OWNER_IS_STRANGER	(UINT64_C(1) << 62)
+
+/* What one peer has. */
 struct share {
 	LIST_ENTRY(share) chain;
 	uint64_t owner;
-	unsigned n;
+	unsigned n;		/* connections */
+	size_t buffers;		/* bytes */
 };
 
 /* What was asked of which policy; counted. */
@@ -26,20 +30,19 @@ struct question {
 };
 
 struct clients {
-	unsigned max_per_peer;
-	uint64_t recheck_usec;
+	struct clients_options opt;
 	LIST_HEAD(, share) buckets[BUCKETS];
+	size_t stranger_buffers;
 	struct hash_key hash;
 	LIST_HEAD(, question) questions[BUCKETS];
 };
 
 struct clients *
-clients_new(unsigned max_per_peer, uint64_t recheck_usec)
+clients_new(const struct clients_options *o)
 {
 	struct clients *all = xcalloc(1, sizeof(*all));
 
-	all->max_per_peer = max_per_peer;
-	all->recheck_usec = recheck_usec;
+	all->opt = *o;
 	all->hash = hash_key_random();
 	return all;
 }
@@ -50,6 +53,7 @@ clients_free(struct clients *all)
 	if (!all)
 		return NULL;
 
+	assert(all->stranger_buffers == 0);
 	for (size_t i = 0; i < BUCKETS; i++) {
 		assert(LIST_EMPTY(&all->buckets[i]));
 		assert(LIST_EMPTY(&all->questions[i]));
@@ -80,17 +84,38 @@ share_drop(struct share *s)
 {
 	if (s->n > 0)
 		return;
+	assert(s->buffers == 0);
 	LIST_REMOVE(s, chain);
 	free(s);
 }
 
-int
-client_new(struct clients *all, int fd, bool pin, struct client **ret,
-	   struct err *e)
+/* One connection more. */
+static int
+share_take(struct clients *all, struct client *c, struct err *e)
 {
-	struct client *c = xcalloc(1, sizeof(*c));
+	const struct clients_options *o = &all->opt;
+	struct share *s = share_of(all, c->owner);
 	char who[PEER_SHOW_SIZE];
-	struct share *s;
+	int r;
+
+	if (s->n < o->max_per_peer && s->n < o->share) {
+		s->n++;
+		return 0;
+	}
+	r = err_set(e, ERR_BUSY, "%s holds %u connections already, which is the "
+		    "limit (%s)", peer_show(&c->peer, who), s->n,
+		    s->n < o->max_per_peer ? "peer-share of connections"
+					   : "connections-per-peer");
+	share_drop(s);
+	return r;
+}
+
+int
+client_new(struct clients *all, int fd, const struct policy *policy,
+	   const struct peer_host *host, struct client **ret, struct err *e)
+{
+	bool pin = (policy_facts(policy) & PEER_HOST) != 0;
+	struct client *c = xcalloc(1, sizeof(*c));
 	int r;
 
 	peer_init(&c->peer, fd, pin);
@@ -100,16 +125,12 @@ client_new(struct clients *all, int fd, bool pin, struct client **ret,
 		goto fail;
 	}
 
-	c->owner = c->peer.uid;
-	s = share_of(all, c->owner);
-	if (s->n >= all->max_per_peer) {
-		r = err_set(e, ERR_BUSY, "%s holds %u connections already, which "
-			    "is the limit (connections-per-peer)",
-			    peer_show(&c->peer, who), s->n);
-		share_drop(s);
+	/* What is unknown now admits nobody later either. */
+	c->stranger = !policy_knows(policy, &c->peer, host);
+	c->owner = c->peer.uid | (c->stranger ? OWNER_IS_STRANGER : 0);
+	r = share_take(all, c, e);
+	if (r < 0)
 		goto fail;
-	}
-	s->n++;
 	*ret = c;
 	return 0;
 
@@ -117,6 +138,28 @@ fail:
 	peer_clear(&c->peer);
 	free(c);
 	return r;
+}
+
+bool
+client_charge(struct clients *all, const struct client *c, size_t old, size_t new)
+{
+	size_t *sum = c->stranger ? &all->stranger_buffers
+				  : &share_of(all, c->owner)->buffers;
+
+	assert(old <= *sum);
+	if (new > old && new - old > all->opt.peer_buffers - *sum)
+		return false;
+	*sum = *sum - old + new;
+	return true;
+}
+
+bool
+client_is_root(struct client *c, const struct peer_host *host)
+{
+	if (!c->peer.known || c->peer.uid != 0)
+		return false;
+	peer_need(&c->peer, host, PEER_HOST);
+	return c->peer.host == TRI_YES;
 }
 
 static bool
@@ -193,7 +236,7 @@ client_check(struct clients *all, struct client *c, const struct policy *policy,
 	uint64_t generation = policy_generation(policy);
 	int r;
 
-	if (cold || now - c->looked >= all->recheck_usec) {
+	if (cold || now - c->looked >= all->opt.recheck_usec) {
 		peer_recheck(&c->peer);
 		c->looked = now;
 		c->admitted = question_unref(c->admitted);

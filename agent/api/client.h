@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One connected client: who it is, its share of the connections, and the last
-   verdict about it. */
+/* One connected client: who it is, its peer's share of connections and buffers,
+   and the last verdict about it.
+
+   A stranger is a peer whom no rule could admit to anything, as the policy and the
+   facts were when it connected.  Strangers count for themselves: root of a
+   container takes nothing from root. */
 
 #include "api/peer.h"
 #include "api/policy.h"
@@ -15,22 +19,41 @@ struct question;	/* a verdict's whole key; the same for many clients */
 /* One for each connection, of which there may be thousands: packed. */
 struct client {
 	struct peer peer;
-	uint64_t owner;		/* whom flights and cache entries count for */
+	uint64_t owner;		/* whom connections, flights and cache entries
+				   count for */
 	/* To this the policy has said yes; any other question is judged anew. */
 	struct question *admitted;
-	uint64_t looked : 63;	/* CLOCK_BOOTTIME: last look at the process */
+	uint64_t looked : 62;	/* CLOCK_BOOTTIME: last look at the process */
 	uint64_t json : 1;	/* its last request wants errors in JSON */
+	uint64_t stranger : 1;
 };
 
-struct clients *clients_new(unsigned max_per_peer, uint64_t recheck_usec);
+struct clients_options {
+	unsigned max_per_peer;	/* connections; and as many as its share is */
+	unsigned share;
+	size_t peer_buffers;	/* bytes of buffers that one peer may hold; all
+				   strangers together are one */
+	uint64_t recheck_usec;
+};
+
+struct clients *clients_new(const struct clients_options *o);
 struct clients *clients_free(struct clients *all);
 DEFINE_CLEANUP(struct clients *, clients_free)
 
 /* A client for a connected socket.  ERR_BUSY where its peer holds its share of
    connections already; ERR_INTERNAL where the kernel will not say who it is. */
-int client_new(struct clients *all, int fd, bool pin, struct client **ret,
-	       struct err *e);
+int client_new(struct clients *all, int fd, const struct policy *policy,
+	       const struct peer_host *host, struct client **ret, struct err *e);
+/* Its buffers must have been given back. */
 void client_free(struct clients *all, struct client *c);
+
+/* A buffer of new bytes in place of one of old bytes: false if its peer's are too
+   many then, and nothing is counted. */
+bool client_charge(struct clients *all, const struct client *c, size_t old,
+		   size_t new);
+
+/* Uid 0, and on the host?  Reads facts that no rule may have asked for. */
+bool client_is_root(struct client *c, const struct peer_host *host);
 
 /* policy_check(), but that a question answered yes before is not judged again for
    a while.  After that while, and with cold set, it is first looked whether the

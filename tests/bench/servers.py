@@ -23,6 +23,7 @@ LIMITS = """
 connections = 10000
 connections-per-peer = 10000
 peer-share = 100%
+peer-share = 100%
 requests-per-second = 10000
 [timing]
 idle = 10min

@@ -198,9 +198,11 @@ def connections(agent):
         rows = [line.split() for line in table]
     connected = {f"socket:[{row[6]}]" for row in rows
                  if row[5] == "03" and len(row) > 7}
-    with contextlib.suppress(FileNotFoundError):    # closed while we look
-        fds = f"/proc/{agent.pid}/fd"
-        return sum(os.readlink(f"{fds}/{fd}") in connected for fd in os.listdir(fds))
+    number, fds = 0, f"/proc/{agent.pid}/fd"
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError):    # closed while we look
+            number += os.readlink(f"{fds}/{fd}") in connected
+    return number
 
 
 def limited(start_agent, config):
@@ -214,7 +216,7 @@ def limited(start_agent, config):
 
 
 def test_connection_above_the_limit_is_told_that_all_are_busy(start_agent):
-    agent = limited(start_agent, "[limits]\nconnections = 8")
+    agent = limited(start_agent, "[limits]\nconnections = 8\npeer-share = 100%")
     with contextlib.ExitStack() as stack:
         eight = [stack.enter_context(wire(agent)) for _ in range(8)]
         assert [it.ask("/").status for it in eight] == [200] * 8
@@ -255,16 +257,23 @@ def can_be_another():
     return True
 
 
+@contextlib.contextmanager
+def another(uid):
+    """Who connects meanwhile is this user."""
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 @pytest.mark.skipif(not can_be_another(), reason="cannot be another user")
 def test_one_peer_cannot_take_the_connections_of_another(start_agent):
     agent = limited(start_agent, "[limits]\nconnections-per-peer = 2")
     with wire(agent) as one, wire(agent) as two:
         assert [it.ask("/").status for it in (one, two)] == [200] * 2
-        os.seteuid(12345)
-        try:
+        with another(12345):
             other = wire(agent)
-        finally:
-            os.seteuid(0)
         with other:
             assert other.ask("/").status == 200
 
@@ -323,23 +332,54 @@ def answered(wires):
     return [it for it in wires if it.sock.fileno() in ready]
 
 
+def unfinished(stack, agent, number):
+    """So many connections that have sent a body but for its last byte."""
+    wires = [stack.enter_context(wire(agent)) for _ in range(number)]
+    for it in wires:
+        it.send(body_of(BODY)[:-1])
+    return wires
+
+
+def in_time(wires, total):
+    """Whose body is whole, after as many were refused as do not fit."""
+    too_many = (len(wires) * BODY - total) // BODY
+    refused = []
+    if too_many > 0:
+        refused = wait_for(lambda: (r := answered(wires)) and
+                           len(r) >= too_many and r, "refusals")
+        assert {it.answer().status for it in refused} == {429}
+    rest = [it for it in wires if it not in refused]
+    for it in rest:
+        it.send(b"b")
+    statuses = [it.answer().status for it in rest]
+    assert set(statuses) <= {405, 429}
+    return statuses.count(405)
+
+
+def test_unfinished_input_of_one_peer_is_bounded(start_agent):
+    agent = start_agent()
+    with contextlib.ExitStack() as stack:
+        old = stack.enter_context(wire(agent))
+        assert old.ask("/").status == 200
+        # Room for 16 bodies without their heads.
+        with contextlib.ExitStack() as first:
+            assert in_time(unfinished(first, agent, 40), 1024 * 1024) == 15
+        assert old.ask("/").status == 200
+        wait_for(lambda: connections(agent) == 1, "the others to be gone")
+        assert in_time(unfinished(stack, agent, 15), 1024 * 1024) == 15
+
+
+@pytest.mark.skipif(not can_be_another(), reason="cannot be another user")
 def test_unfinished_input_of_all_together_is_bounded(start_agent):
     agent = start_agent()
     with contextlib.ExitStack() as stack:
         old = stack.enter_context(wire(agent))
         assert old.ask("/").status == 200
-        many = [stack.enter_context(wire(agent)) for _ in range(300)]
-        for it in many:
-            it.send(body_of(BODY)[:-1])
-        too_many = len(many) * BODY - 16 * 1024 * 1024
-        refused = wait_for(lambda: (r := answered(many)) and
-                           len(r) >= too_many // BODY and r, "refusals")
-        assert {it.answer().status for it in refused} == {429}
-        for it in many:
-            it.send(b"b")
-        rest = [it for it in many if it not in refused]
-        statuses = [it.answer().status for it in rest]
-        assert set(statuses) <= {405, 429} and statuses.count(405) > 200
+        many = []
+        for uid in range(20000, 20020):
+            with another(uid):
+                many += unfinished(stack, agent, 15)
+        assert 200 < in_time(many, 16 * 1024 * 1024) <= 256
         assert old.ask("/").status == 200
 
 

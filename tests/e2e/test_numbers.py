@@ -18,6 +18,7 @@ MANY = """
 [limits]
 connections = 10000
 connections-per-peer = 10000
+peer-share = 100%
 [timing]
 idle = 10min
 """

@@ -16,24 +16,33 @@
 #include "api/client.h"
 
 #define SHARE	3
+#define BUFFERS	1000
 #define RECHECK	(60 * USEC_PER_SEC)
 #define NOW	(1000 * USEC_PER_SEC)
 #define UID	1000		/* of whom the rules speak */
 
 static const struct policy_names no_names;
+static struct policy *everyone;	/* admits anybody */
 
-static int
-setup(void **state)
+/* A policy with one rule, about whom one key tells. */
+static struct policy *
+policy_of(const char *key, const char *value, const char *audiences,
+	  const char *host)
 {
-	*state = clients_new(SHARE, RECHECK);
-	return 0;
-}
+	struct policy *p = policy_new(&no_names);
+	const char *origin;
+	struct policy_rule *r;
+	unsigned line;
+	struct err e;
 
-static int
-teardown(void **state)
-{
-	clients_free(*state);
-	return 0;
+	assert_int_equal(policy_rule(p, "ours", "test", 1, &r, &e), 0);
+	assert_int_equal(policy_rule_set(r, key, value, &e), 0);
+	assert_int_equal(policy_rule_set(r, "host", host, &e), 0);
+	assert_int_equal(policy_rule_set(r, "account", "*", &e), 0);
+	assert_int_equal(policy_rule_set(r, "kind", "id jwt", &e), 0);
+	assert_int_equal(policy_rule_set(r, "audience", audiences, &e), 0);
+	assert_int_equal(policy_seal(p, NULL, NULL, &origin, &line, &e), 0);
+	return p;
 }
 
 /* A connection of ours, as somebody else if need be. */
@@ -57,7 +66,22 @@ static int
 come(struct clients *all, struct connection *x, uid_t uid, struct err *e)
 {
 	connect_as(x, uid);
-	return client_new(all, x->pair[0], false, &x->c, e);
+	return client_new(all, x->pair[0], everyone, NULL, &x->c, e);
+}
+
+/* Whom no rule admits. */
+static int
+come_stranger(struct clients *all, struct connection *x, uid_t uid, struct err *e)
+{
+	_cleanup_(policy_freep) struct policy *p = policy_of("user", "4242", "**",
+							     "any");
+	int r;
+
+	connect_as(x, uid);
+	r = client_new(all, x->pair[0], p, NULL, &x->c, e);
+	if (r >= 0)
+		assert_true(x->c->stranger);
+	return r;
 }
 
 /* One that the rules know. */
@@ -79,26 +103,35 @@ leave(struct clients *all, struct connection *x)
 	close(x->pair[1]);
 }
 
-/* A policy with one rule: UID, or anyone, may have these audiences. */
+/* UID, or anyone on the host, may have these audiences. */
 static struct policy *
 policy(const char *audiences, const char *host)
 {
-	struct policy *p = policy_new(&no_names);
 	bool anyone = strcmp(host, "any") != 0;
-	const char *origin;
-	struct policy_rule *r;
-	unsigned line;
-	struct err e;
 
-	assert_int_equal(policy_rule(p, "ours", "test", 1, &r, &e), 0);
-	assert_int_equal(policy_rule_set(r, anyone ? "peer" : "user",
-					 anyone ? "anyone" : "1000", &e), 0);
-	assert_int_equal(policy_rule_set(r, "host", host, &e), 0);
-	assert_int_equal(policy_rule_set(r, "account", "*", &e), 0);
-	assert_int_equal(policy_rule_set(r, "kind", "id jwt", &e), 0);
-	assert_int_equal(policy_rule_set(r, "audience", audiences, &e), 0);
-	assert_int_equal(policy_seal(p, NULL, NULL, &origin, &line, &e), 0);
-	return p;
+	return policy_of(anyone ? "peer" : "user", anyone ? "anyone" : "1000",
+			 audiences, host);
+}
+
+static const struct clients_options options = {
+	.max_per_peer = SHARE, .share = SHARE + 1,
+	.peer_buffers = BUFFERS, .recheck_usec = RECHECK,
+};
+
+static int
+setup(void **state)
+{
+	everyone = policy_of("peer", "anyone", "**", "any");
+	*state = clients_new(&options);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	clients_free(*state);
+	everyone = policy_free(everyone);
+	return 0;
 }
 
 static const struct policy_query question = {
@@ -183,12 +216,173 @@ a_share_is_counted_by_uid(void **state)
 static void
 a_share_of_nothing_admits_nobody(void **state _unused_)
 {
-	_cleanup_(clients_freep) struct clients *all = clients_new(0, RECHECK);
+	const struct clients_options none = { .share = 1 };
+	_cleanup_(clients_freep) struct clients *all = clients_new(&none);
 	struct connection x;
 	struct err e;
 
 	assert_int_equal(come(all, &x, geteuid(), &e), -EAGAIN);
 	leave(all, &x);
+}
+
+static void
+the_smaller_of_both_shares_holds(void **state _unused_)
+{
+	const struct clients_options tight = { .max_per_peer = 3, .share = 1 };
+	_cleanup_(clients_freep) struct clients *all = clients_new(&tight);
+	struct connection x, more;
+	struct err e;
+
+	assert_int_equal(come(all, &x, geteuid(), &e), 0);
+	assert_int_equal(come(all, &more, geteuid(), &e), -EAGAIN);
+	assert_non_null(strstr(e.msg, "holds 1 connections already"));
+	assert_non_null(strstr(e.msg, "peer-share"));
+	leave(all, &more);
+	leave(all, &x);
+}
+
+static void
+a_stranger_takes_nothing_from_its_uid(void **state)
+{
+	struct connection known[SHARE], strange[SHARE], more;
+	struct err e;
+
+	for (size_t i = 0; i < SHARE; i++) {
+		assert_int_equal(come_stranger(*state, &strange[i], geteuid(), &e),
+				 0);
+		assert_int_equal(strange[i].c->peer.uid, geteuid());
+	}
+	assert_int_equal(come_stranger(*state, &more, geteuid(), &e), -EAGAIN);
+	leave(*state, &more);
+	for (size_t i = 0; i < SHARE; i++) {
+		assert_int_equal(come(*state, &known[i], geteuid(), &e), 0);
+		assert_false(known[i].c->stranger);
+		assert_int_equal(known[i].c->owner, geteuid());
+		assert_true(strange[i].c->owner != known[i].c->owner);
+	}
+	assert_int_equal(come(*state, &more, geteuid(), &e), -EAGAIN);
+	leave(*state, &more);
+	for (size_t i = 0; i < SHARE; i++) {
+		leave(*state, &known[i]);
+		leave(*state, &strange[i]);
+	}
+}
+
+/* A rule that asks for more is asked only where what is cheap already matches. */
+static void
+nothing_is_read_that_no_rule_asks_for(void **state)
+{
+	_cleanup_(policy_freep) struct policy *host = policy_of("user", "4242",
+								"**", "yes");
+	struct connection x, y;
+	struct err e;
+
+	assert_int_equal(come(*state, &x, geteuid(), &e), 0);
+	assert_int_equal(x.c->peer.loaded, 0);
+	connect_as(&y, geteuid());
+	assert_int_equal(client_new(*state, y.pair[0], host, NULL, &y.c, &e), 0);
+	assert_true(y.c->stranger);
+	assert_int_equal(y.c->peer.loaded, 0);
+	leave(*state, &x);
+	leave(*state, &y);
+}
+
+static void
+who_is_in_doubt_is_a_stranger(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy_of("peer", "anyone",
+							     "**", "yes");
+	struct connection x;
+	struct err e;
+
+	/* Without our own entries there is no telling host from container. */
+	connect_as(&x, geteuid());
+	assert_int_equal(client_new(*state, x.pair[0], p, NULL, &x.c, &e), 0);
+	assert_true(x.c->stranger);
+	assert_int_equal(client_check(*state, x.c, p, NULL, &question, NOW, false,
+				      &e), -EACCES);
+	leave(*state, &x);
+}
+
+static void
+a_peer_s_buffers_have_a_limit(void **state)
+{
+	struct connection a, b, strange;
+	struct err e;
+
+	assert_int_equal(come(*state, &a, geteuid(), &e), 0);
+	assert_int_equal(come(*state, &b, geteuid(), &e), 0);
+	assert_int_equal(come_stranger(*state, &strange, geteuid(), &e), 0);
+	assert_true(client_charge(*state, a.c, 0, BUFFERS / 2));
+	assert_true(client_charge(*state, b.c, 0, BUFFERS / 2));
+	assert_false(client_charge(*state, b.c, 0, 1));
+	assert_false(client_charge(*state, a.c, BUFFERS / 2, BUFFERS / 2 + 1));
+	/* Nothing was counted, and what shrinks makes room. */
+	assert_true(client_charge(*state, a.c, BUFFERS / 2, BUFFERS / 2 - 1));
+	assert_true(client_charge(*state, b.c, 0, 1));
+	assert_false(client_charge(*state, b.c, 0, 1));
+
+	assert_true(client_charge(*state, strange.c, 0, BUFFERS));
+	assert_false(client_charge(*state, strange.c, BUFFERS, BUFFERS + 1));
+	assert_true(client_charge(*state, strange.c, BUFFERS, 0));
+
+	assert_true(client_charge(*state, a.c, BUFFERS / 2 - 1, 0));
+	assert_true(client_charge(*state, b.c, BUFFERS / 2 + 1, 0));
+	leave(*state, &a);
+	leave(*state, &b);
+	leave(*state, &strange);
+}
+
+static void
+all_strangers_together_have_one_peer_s_buffers(void **state)
+{
+	struct connection known, a, b;
+	struct err e;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(come(*state, &known, 1000, &e), 0);
+	assert_int_equal(come_stranger(*state, &a, 1001, &e), 0);
+	assert_int_equal(come_stranger(*state, &b, 1002, &e), 0);
+	assert_true(client_charge(*state, a.c, 0, BUFFERS - 1));
+	assert_true(client_charge(*state, b.c, 0, 1));
+	assert_false(client_charge(*state, b.c, 1, 2));
+	assert_true(client_charge(*state, known.c, 0, BUFFERS));
+
+	assert_true(client_charge(*state, known.c, BUFFERS, 0));
+	assert_true(client_charge(*state, a.c, BUFFERS - 1, 0));
+	assert_true(client_charge(*state, b.c, 1, 0));
+	leave(*state, &known);
+	leave(*state, &a);
+	leave(*state, &b);
+}
+
+static void
+root_is_uid_0_on_the_host(void **state)
+{
+	static const struct {
+		uid_t uid;
+		enum tri host;
+		bool root;
+	} cases[] = {
+		{ 0, TRI_YES, true }, { 0, TRI_NO, false },
+		{ 0, TRI_UNKNOWN, false }, { 1000, TRI_YES, false },
+	};
+	struct connection x;
+	struct err e;
+
+	assert_int_equal(come(*state, &x, geteuid(), &e), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		x.c->peer.uid = cases[i].uid;
+		x.c->peer.loaded = PEER_HOST;
+		x.c->peer.host = cases[i].host;
+		assert_int_equal(client_is_root(x.c, NULL), cases[i].root);
+	}
+	x.c->peer.uid = 0;
+	x.c->peer.host = TRI_YES;
+	x.c->peer.known = false;
+	assert_false(client_is_root(x.c, NULL));
+	leave(*state, &x);
 }
 
 static void
@@ -200,9 +394,10 @@ whom_the_kernel_does_not_know_is_no_client(void **state)
 	struct err e;
 
 	assert_int_equal(pipe(pipes), 0);
-	assert_int_equal(client_new(*state, pipes[0], true, &c, &e), -EIO);
+	assert_int_equal(client_new(*state, pipes[0], everyone, NULL, &c,
+				    &e), -EIO);
 	assert_int_equal(e.kind, ERR_INTERNAL);
-	assert_int_equal(client_new(*state, tcp, true, &c, &e), -EIO);
+	assert_int_equal(client_new(*state, tcp, everyone, NULL, &c, &e), -EIO);
 	assert_null(c);
 	close(pipes[0]);
 	close(pipes[1]);
@@ -438,7 +633,7 @@ a_process_that_is_gone_loses_what_needs_its_facts(void **state)
 
 	assert_int_equal(peer_host_new(&host), 0);
 	fd = stranger(&pid);
-	assert_int_equal(client_new(*state, fd, true, &c, &e), 0);
+	assert_int_equal(client_new(*state, fd, p, host, &c, &e), 0);
 	assert_int_equal(client_check(*state, c, p, host, &question, NOW, false,
 				      &e), 0);
 	assert_int_equal(client_check(*state, c, p, host, &question, NOW + 1, true,
@@ -464,6 +659,13 @@ main(void)
 		TEST(a_peer_holds_its_share_of_connections_and_no_more),
 		TEST(a_share_is_counted_by_uid),
 		TEST(a_share_of_nothing_admits_nobody),
+		TEST(the_smaller_of_both_shares_holds),
+		TEST(a_stranger_takes_nothing_from_its_uid),
+		TEST(nothing_is_read_that_no_rule_asks_for),
+		TEST(who_is_in_doubt_is_a_stranger),
+		TEST(a_peer_s_buffers_have_a_limit),
+		TEST(all_strangers_together_have_one_peer_s_buffers),
+		TEST(root_is_uid_0_on_the_host),
 		TEST(whom_the_kernel_does_not_know_is_no_client),
 		TEST(who_is_not_admitted_is_told_why),
 		TEST(a_verdict_is_kept_for_the_same_question),

@@ -216,6 +216,11 @@ the_defaults(void **state _unused_)
 	assert_int_equal(c->broker.cache.per_owner, 256);
 	assert_int_equal(c->server.max_connections, 8192);
 	assert_int_equal(c->api.connections_per_peer, 512);
+	assert_int_equal(c->api.connections_share, 2048);
+	assert_int_equal(c->api.peer_buffers, 1024 * 1024);
+	assert_int_equal(c->server.max_buffers, 16 * 1024 * 1024);
+	assert_int_equal(c->server.max_strangers, 256);
+	assert_int_equal(c->server.stranger_body, 4096);
 	assert_int_equal(c->broker.max_flights, 16);
 	assert_int_equal(c->broker.max_waiters, 4096);
 	assert_int_equal(c->broker.peer_share, 25);
@@ -303,6 +308,7 @@ all_of_the_grammar(void **state _unused_)
 		"[limits]\n"
 		"requests-per-second = 0.25\n"
 		"peer-share = 100%\n"
+		"connections = 100\n"
 		"[rule a]\n"
 		"user = 8\n"
 		"audience = \"d # e\"");
@@ -316,6 +322,8 @@ all_of_the_grammar(void **state _unused_)
 		    c->api.limit.per_second < 0.251);
 	assert_int_equal(c->broker.peer_share, 100);
 	assert_int_equal(c->client.budget.share, 100);
+	assert_int_equal(c->api.connections_share, 100);
+	assert_int_equal(c->server.max_strangers, 100);
 	assert_int_equal(policy_len(c->policy), 1);
 	assert_true(admits(c, 8, "https://a"));
 	assert_true(admits(c, 7, "https://b c"));
