@@ -263,7 +263,7 @@ const struct config_option config_options[] = {
 	TIMING("change-max", AT(api.change_max_usec), "1min", MS, H),
 	TIMING("peer-recheck", AT(api.recheck_usec), "1min", 0, H),
 	TIMING("value-fetch", AT(values.fetch_usec), "30s", MS, 10 * M),
-	TIMING("value-retry", AT(values.absent_usec), "1min", 0, H),
+	TIMING("value-retry", AT(values.retry_usec), "1min", 0, H),
 
 	TIMING("detect", AT(detect_usec), "3s", MS, 10 * M),
 	TIMING("drain", AT(drain_usec), "5s", 0, 10 * M),

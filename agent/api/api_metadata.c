@@ -261,7 +261,8 @@ question_answer_value(struct question *q)
 	struct err e;
 	int r;
 
-	r = values_get(q->api->ctx.values, q->at.value, on_value, q, &text,
+	r = values_get(q->api->ctx.values, q->at.value,
+		       request_client(q->x)->stranger, on_value, q, &text,
 		       &q->value_wait, &e);
 	if (r > 0)
 		question_send(q, text);

@@ -21,7 +21,8 @@ struct slot {
 	struct values *values;
 	enum value which;
 	char *text;		/* once known */
-	uint64_t absent_until;	/* CLOCK_BOOTTIME; 404 is believed until then */
+	struct err *failed;	/* how the last fetch ended; or NULL */
+	uint64_t failed_until;	/* CLOCK_BOOTTIME; it is believed until then */
 	struct http_call *call;
 	uint64_t deadline;
 	TAILQ_HEAD(, value_wait) waits;
@@ -80,6 +81,7 @@ values_free(struct values *v)
 		assert(TAILQ_EMPTY(&v->slots[i].waits));
 		http_call_free(v->slots[i].call);
 		free(v->slots[i].text);
+		free(v->slots[i].failed);
 	}
 	sd_event_unref(v->event);
 	free(v);
@@ -104,13 +106,6 @@ now_boot(const struct values *v)
 
 	sd_event_now(v->event, CLOCK_BOOTTIME, &usec);
 	return usec;
-}
-
-static int
-no_such_value(const struct slot *s, struct err *e)
-{
-	return err_set(e, ERR_NOT_FOUND, "the metadata server has no %s",
-		       paths[s->which]);
 }
 
 /* Callbacks may add and free waits: the head is taken afresh each turn, and those
@@ -143,18 +138,29 @@ on_value(void *userdata, const struct http_response *re, const struct err *faile
 		r = metadata_value_response(re, paths[s->which], &s->text, &e);
 		if (r >= 0)
 			return slot_tell(s, NULL);
-		if (e.kind == ERR_NOT_FOUND) {
-			s->absent_until = now_boot(v) + v->opt.absent_usec;
-			no_such_value(s, &e);
-		}
+		if (e.kind == ERR_NOT_FOUND)
+			err_set(&e, ERR_NOT_FOUND, "the metadata server has no %s",
+				paths[s->which]);
 	}
+	free(s->failed);
+	s->failed = xmemdup(&e, sizeof(e));
+	s->failed_until = now_boot(v) + v->opt.retry_usec;
 	slot_tell(s, &e);
 }
 
+/* Is the last failure the answer still?  That there is no such value everybody
+   believes. */
+static bool
+failure_stands(const struct slot *s, bool sparing)
+{
+	return s->failed && s->failed_until > now_boot(s->values) &&
+		(sparing || s->failed->kind == ERR_NOT_FOUND);
+}
+
 int
-values_get(struct values *v, enum value which, value_done_fn *done,
-	   void *userdata, const char **ret_text, struct value_wait **ret,
-	   struct err *e)
+values_get(struct values *v, enum value which, bool sparing,
+	   value_done_fn *done, void *userdata, const char **ret_text,
+	   struct value_wait **ret, struct err *e)
 {
 	struct slot *s = &v->slots[which];
 	struct http_request q = { 0 };
@@ -165,8 +171,11 @@ values_get(struct values *v, enum value which, value_done_fn *done,
 		*ret_text = s->text;
 		return 1;
 	}
-	if (s->absent_until > now_boot(v))
-		return no_such_value(s, e);
+	if (!s->call && failure_stands(s, sparing)) {
+		if (e)
+			*e = *s->failed;
+		return err_kind_errno(s->failed->kind);
+	}
 
 	if (!s->call) {
 		metadata_value_request(v->at->metadata, paths[which], &q);

@@ -30,7 +30,7 @@ struct value_wait;
 
 struct values_options {
 	uint64_t fetch_usec;	/* for one value, retries included */
-	uint64_t absent_usec;	/* "no such value" is believed this long */
+	uint64_t retry_usec;	/* "no such value" is believed this long */
 };
 
 struct values *values_new(sd_event *event, struct http_client *http,
@@ -47,8 +47,12 @@ const char *value_path(enum value which);
 typedef void value_done_fn(void *userdata, const char *text, const struct err *e);
 
 /* 1: *ret_text is set, valid as long as v.  0: done will run, at the latest when
-   the fetch ends.  Negative: it cannot be had, e says why. */
-int values_get(struct values *v, enum value which, value_done_fn *done,
-	       void *userdata, const char **ret_text, struct value_wait **ret,
-	       struct err *e);
+   the fetch ends.  Negative: it cannot be had, e says why.
+
+   sparing: asked for somebody for whom nothing is to be done upstream.  A failure
+   is remembered for such, and believed for retry_usec, so all of them together
+   cause one fetch of a value in that time; once it is known, none. */
+int values_get(struct values *v, enum value which, bool sparing,
+	       value_done_fn *done, void *userdata, const char **ret_text,
+	       struct value_wait **ret, struct err *e);
 struct value_wait *value_wait_free(struct value_wait *w);

@@ -265,8 +265,8 @@ fix_start(void)
 	while (account_state(fix.account) != ACCOUNT_FOUND)
 		CHECK(sd_event_run(fix.event, UINT64_MAX) >= 0);
 	for (int i = 0; i < VALUES; i++) {
-		r = values_get(fix.values, (enum value)i, on_value, NULL, &text,
-			       &wait, NULL);
+		r = values_get(fix.values, (enum value)i, false, on_value, NULL,
+			       &text, &wait, NULL);
 		CHECK(r >= 0);
 		while (r == 0 && wait)
 			CHECK(sd_event_run(fix.event, UINT64_MAX) >= 0);
