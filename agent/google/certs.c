@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "google/certs.h"
+#include "google/endpoints.h"
 
 #define N_MAX		1400		/* base64url of 8,192 bits, and some */
 #define E_MAX		16
@@ -26,6 +27,7 @@ certs_request(const char *url, struct http_request *ret)
 {
 	*ret = (struct http_request){
 		.lane = HTTP_LANE_GOOGLE,
+		.upstream = UPSTREAM_CERTS,
 		.method = "GET",
 		.url = xstrdup(url),
 	};

@@ -13,6 +13,20 @@
 #define ALNUM			"ABCDEFGHIJKLMNOPQRSTUVWXYZ" \
 				"abcdefghijklmnopqrstuvwxyz0123456789"
 
+const char *
+upstream_name(enum upstream which)
+{
+	static const char *const names[] = {
+		[UPSTREAM_METADATA] = "metadata",
+		[UPSTREAM_IAM] = "iam",
+		[UPSTREAM_TOKEN] = "token-endpoint",
+		[UPSTREAM_CERTS] = "certs",
+	};
+
+	_Static_assert(ARRAY_SIZE(names) == HTTP_UPSTREAMS, "one each");
+	return names[which];
+}
+
 void
 endpoints_init(struct endpoints *at)
 {

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "base/err.h"
+#include "http/message.h"
 
 #define ENDPOINT_METADATA	"http://169.254.169.254"
 #define ENDPOINT_IAM		"https://iamcredentials.googleapis.com"
@@ -15,6 +16,16 @@
 /* What an assertion names as its aud.  The endpoint accepts it under all of its
    aliases, so it stays as it is where another one is configured. */
 #define TOKEN_AUDIENCE		"https://oauth2.googleapis.com/token"
+
+/* For http_request.upstream, and their names: the keys of [upstream]. */
+enum upstream {
+	UPSTREAM_METADATA,
+	UPSTREAM_IAM,
+	UPSTREAM_TOKEN,
+	UPSTREAM_CERTS,
+	UPSTREAMS
+};
+const char *upstream_name(enum upstream which);
 
 struct endpoints {
 	char *metadata;

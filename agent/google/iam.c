@@ -6,6 +6,7 @@
 #include "base/b64.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "google/endpoints.h"
 #include "google/iam.h"
 
 #define API		"iamcredentials.googleapis.com"
@@ -40,6 +41,7 @@ iam_sign_blob_request(const char *base_url, const char *email,
 
 	*ret = (struct http_request){
 		.lane = HTTP_LANE_GOOGLE,
+		.upstream = UPSTREAM_IAM,
 		.method = "POST",
 		.url = xasprintf("%s/v1/projects/-/serviceAccounts/%s:signBlob",
 				 base_url, name),

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "google/endpoints.h"
 #include "google/metadata.h"
 
 #define ROOT		"/computeMetadata/v1/"
@@ -28,6 +29,7 @@ request(const char *base_url, const char *path, const char *rest,
 {
 	*ret = (struct http_request){
 		.lane = HTTP_LANE_LOCAL,
+		.upstream = UPSTREAM_METADATA,
 		.method = "GET",
 		.url = xasprintf("%s%s%s", base_url, path, rest),
 	};

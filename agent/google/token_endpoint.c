@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "google/endpoints.h"
 #include "google/token_endpoint.h"
 
 #define GRANT		"grant_type=urn%3Aietf%3Aparams%3Aoauth%3A" \
@@ -24,6 +25,7 @@ token_endpoint_assertion_request(const char *url, const char *assertion,
 
 	*ret = (struct http_request){
 		.lane = HTTP_LANE_GOOGLE,
+		.upstream = UPSTREAM_TOKEN,
 		.method = "POST",
 		.url = xstrdup(url),
 		.body = xasprintf("%s%s", GRANT, assertion),

@@ -9,6 +9,7 @@
 
    Before each try stands http/turn.h. */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -93,14 +94,42 @@ call_finish(struct http_call *call, const struct err *failed)
 	buf_free(&body);
 }
 
+const struct http_upstream *
+http_client_upstream(const struct http_client *c, unsigned upstream)
+{
+	assert(upstream < HTTP_UPSTREAMS);
+	return &c->upstream[upstream];
+}
+
+/* A try is over, and so much is known of its upstream. */
+static void
+call_count(const struct http_call *call, uint64_t now)
+{
+	struct http_upstream *u = &call->client->upstream[call->q.upstream];
+	unsigned status = call->end.re.status;
+
+	u->answers[status / 100 < ARRAY_SIZE(u->answers) ? status / 100 : 0]++;
+	u->ended = now;
+	u->failing = retry_status_is_transient(status);
+	if (!u->failing)
+		return;
+	u->failed = now;
+	if (status > 0)
+		snprintf(u->why, sizeof(u->why), "HTTP %u", status);
+	else
+		snprintf(u->why, sizeof(u->why), "%s", call->last);
+}
+
 static void
 call_give_up(struct http_call *call, uint64_t now)
 {
+	struct http_upstream *u = &call->client->upstream[call->q.upstream];
 	bool twice = call->before[0] && strcmp(call->before, call->last) != 0;
 	const char *and = twice ? "; before that: " : "";
 	const char *before = twice ? call->before : "";
 	struct err e;
 
+	u->gave_up++;
 	if (now >= *call->deadline)
 		err_set(&e, ERR_TIMEOUT,
 			"%s: no answer before the deadline: %s%s%s", call->host,
@@ -135,6 +164,7 @@ call_try(struct http_call *call, uint64_t now, struct err *e)
 		return r;
 	turn_set(call->client, &call->turn, TURN_TRIES);
 	call->tries++;
+	call->client->upstream[call->q.upstream].tries++;
 	return 0;
 }
 
@@ -206,6 +236,7 @@ call_judge(struct http_call *call)
 	unsigned status = call->end.re.status;
 
 	turn_set(call->client, &call->turn, TURN_REST);
+	call_count(call, now);
 	if (!call->end.for_good && !call->q.once &&
 	    retry_next(&call->lane->retry, call->tries, status,
 		       status > 0 ? call->end.re.retry_after_usec : 0, now,
@@ -343,6 +374,7 @@ http_client_start(struct http_client *c, struct http_request *q,
 	if (r < 0)
 		return r;
 
+	c->upstream[call->q.upstream].requests++;
 	call->slot = ret;
 	*ret = TAKE_PTR(call);
 	return 0;

@@ -104,3 +104,20 @@ struct http_client_counts {
 	unsigned left;		/* what is left of it now */
 };
 void http_client_count(const struct http_client *c, struct http_client_counts *ret);
+
+/* What has become of the requests to one upstream (http_request.upstream). */
+struct http_upstream {
+	uint64_t requests;	/* started */
+	uint64_t tries;		/* sent for them */
+	uint64_t answers[6];	/* tries by the first digit of their status;
+				   [0]: there was no answer */
+	uint64_t gave_up;	/* requests without any answer in the end */
+	uint64_t ended;		/* CLOCK_BOOTTIME of the last try's end; 0: none */
+	/* A try fails without an answer, and by a status that may pass. */
+	bool failing;		/* the last one did */
+	uint64_t failed;	/* the last one that did ended then; 0: none did */
+	char why[200];		/* of that one */
+};
+/* Borrowed; changes as tries end. */
+const struct http_upstream *http_client_upstream(const struct http_client *c,
+						 unsigned upstream);

@@ -14,9 +14,11 @@ enum http_lane {
 };
 
 #define HTTP_REQUEST_FIELDS_MAX	8
+#define HTTP_UPSTREAMS		4
 
 struct http_request {
 	enum http_lane lane;
+	unsigned upstream;	/* which one it is, for whoever counts them */
 	const char *method;	/* a literal: "GET" or "POST" */
 	char *url;
 	char *fields[HTTP_REQUEST_FIELDS_MAX];	/* "Name: value" */

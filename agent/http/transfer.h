@@ -16,6 +16,7 @@ struct http_client {
 	void *multi;			/* libcurl's; NULL before the first call */
 	sd_event_source *timer;		/* libcurl's, too */
 	uint64_t sent;
+	struct http_upstream upstream[HTTP_UPSTREAMS];
 	size_t n_transfers;
 	bool busy, doomed;		/* freed while it reports: client_rest() */
 

@@ -438,6 +438,47 @@ a_connection_is_used_again(void **state _unused_)
 }
 
 static void
+what_became_of_tries_is_counted_by_upstream(void **state _unused_)
+{
+	const struct http_upstream *u;
+
+	script(NULL, THEN_CLOSE);
+	script(UNAVAILABLE, THEN_KEEP);
+	script(OK("1", "a"), THEN_KEEP);
+	opt.lane[HTTP_LANE_LOCAL].retry.tries = 3;
+	start(&out[0]);
+	run_until(1);
+	u = http_client_upstream(client, 0);
+	assert_int_equal(u->requests, 1);
+	assert_int_equal(u->tries, 3);
+	assert_int_equal(u->answers[0], 1);
+	assert_int_equal(u->answers[2], 1);
+	assert_int_equal(u->answers[5], 1);
+	assert_int_equal(u->gave_up, 0);
+	assert_false(u->failing);
+	assert_true(u->failed > 0 && u->failed <= u->ended);
+	assert_string_equal(u->why, "HTTP 503");
+
+	assert_int_equal(http_client_upstream(client, 1)->tries, 0);
+	assert_int_equal(http_client_upstream(client, 1)->ended, 0);
+}
+
+static void
+an_upstream_that_never_answers_is_failing(void **state _unused_)
+{
+	const struct http_upstream *u;
+
+	script(NULL, THEN_CLOSE);
+	start(&out[0]);
+	run_until(1);
+	u = http_client_upstream(client, 0);
+	assert_int_equal(u->gave_up, 1);
+	assert_true(u->failing);
+	assert_int_equal(u->failed, u->ended);
+	assert_non_null(strstr(out[0].e.msg, u->why));
+}
+
+static void
 headers_before_the_last_status_line_do_not_count(void **state _unused_)
 {
 	script("HTTP/1.1 103 Early Hints\r\nMetadata-Flavor: Google\r\n"
@@ -1159,6 +1200,8 @@ main(void)
 		TEST(a_get_carries_host_and_agent_only),
 		TEST(a_post_without_a_body_sends_an_empty_one),
 		TEST(a_connection_is_used_again),
+		TEST(what_became_of_tries_is_counted_by_upstream),
+		TEST(an_upstream_that_never_answers_is_failing),
 		TEST(headers_before_the_last_status_line_do_not_count),
 		TEST(trailers_do_not_count),
 		TEST(a_redirect_is_an_answer_and_not_followed),
