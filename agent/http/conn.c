@@ -192,6 +192,7 @@ conn_refuse(struct conn *c, const struct err *e, bool linger)
 	c->closing = true;
 	c->linger = linger;
 	c->state = CONN_ASKED;
+	s->n.malformed += e->kind == ERR_REQUEST;
 	conn_enqueue(c, QUEUE_WAIT);
 	s->ops.refuse(s->userdata, &c->x, e);
 	conn_pause(c, NULL, 0, false);

@@ -181,6 +181,12 @@ http_exchange_tag(const struct http_exchange *x)
 	return exchange_conn(x)->tag;
 }
 
+const struct http_server *
+http_exchange_server(const struct http_exchange *x)
+{
+	return x->server;
+}
+
 void
 http_exchange_on_gone(struct http_exchange *x, void (*gone)(void *userdata),
 		      void *userdata)

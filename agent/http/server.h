@@ -101,6 +101,7 @@ struct http_server_counts {
 				   lack of descriptors */
 	uint64_t refused;	/* by admit() */
 	uint64_t strangers_closed; /* to make room */
+	uint64_t malformed;	/* what came and was no request */
 };
 void http_server_count(const struct http_server *s,
 		       struct http_server_counts *ret);
@@ -111,6 +112,7 @@ void *http_exchange_ctx(const struct http_exchange *x);	/* from admit() */
 /* http_server_now(), and cheap. */
 uint64_t http_exchange_now(const struct http_exchange *x);
 int http_exchange_tag(const struct http_exchange *x);	/* the listener's */
+const struct http_server *http_exchange_server(const struct http_exchange *x);
 
 /* What a handler has made of a request that may come again, byte for byte: a note,
    kept with the request, to be found when it does.  Nothing but what follows from

@@ -21,6 +21,7 @@ static void
 slow_head_is_answered_408(void **state _unused_)
 {
 	struct http_server_options o = roomy();
+	struct http_server_counts n;
 	struct fixture *f;
 	int fd;
 
@@ -35,6 +36,8 @@ slow_head_is_answered_408(void **state _unused_)
 	say(f, fd, ASK("/now") "G");
 	expect(f, fd, HELLO);
 	expect_refusal(f, fd, 408);
+	http_server_count(f->server, &n);
+	assert_int_equal(n.malformed, 2);
 	server_stop(f);
 }
 
@@ -150,6 +153,7 @@ static void
 one_connection_too_many_is_told_so(void **state _unused_)
 {
 	struct http_server_options o = roomy();
+	struct http_server_counts n;
 	struct fixture *f;
 	int a, b, extra;
 
@@ -164,6 +168,11 @@ one_connection_too_many_is_told_so(void **state _unused_)
 	say(f, b, ASK("/now"));
 	expect(f, b, HELLO);
 	assert_int_equal(f->admitted - f->forgotten, 2);
+	http_server_count(f->server, &n);
+	assert_int_equal(n.accepted, 3);
+	assert_int_equal(n.turned_away, 1);
+	assert_int_equal(n.refused, 0);
+	assert_int_equal(n.malformed, 0);
 
 	close(a);
 	UNTIL(f, http_server_connections(f->server) == 1);
@@ -179,6 +188,7 @@ static void
 far_too_many_connections_are_turned_away_at_once(void **state _unused_)
 {
 	struct http_server_options o = roomy();
+	struct http_server_counts n;
 	struct fixture *f;
 	int fds[80];
 
@@ -189,6 +199,9 @@ far_too_many_connections_are_turned_away_at_once(void **state _unused_)
 	/* 64 above the limit are held until they ask; the last is not. */
 	expect_refusal(f, fds[79], 429);
 	assert_int_equal(http_server_connections(f->server), 65);
+	http_server_count(f->server, &n);
+	assert_int_equal(n.connections, 65);
+	assert_int_equal(n.turned_away, 79);
 	say(f, fds[0], ASK("/now"));
 	expect(f, fds[0], HELLO);
 	for (size_t i = 0; i < ARRAY_SIZE(fds) - 1; i++)
@@ -279,6 +292,7 @@ static void
 who_is_not_admitted_is_told_why(void **state _unused_)
 {
 	struct http_server_options o = roomy();
+	struct http_server_counts n;
 	struct fixture *f = start(&o);
 	struct err e;
 	int a, b, c;
@@ -289,6 +303,9 @@ who_is_not_admitted_is_told_why(void **state _unused_)
 	b = client(f);
 	c = client(f);
 	UNTIL(f, http_server_connections(f->server) == 3);
+	http_server_count(f->server, &n);
+	assert_int_equal(n.refused, 3);
+	assert_int_equal(n.turned_away, 0);
 	f->admit_error = NULL;
 	memset(&e, 0, sizeof(e));
 	settle(f);
