@@ -135,7 +135,8 @@ keep_token(struct flight *fl, struct token *token)
 	struct broker *b = fl->broker;
 	struct token_now now = clock_now(b->ctx->clock);
 
-	b->n.refreshes++;
+	b->n.fetched++;
+	b->n.refreshed += fl->ahead;
 	failures_drop(b->failures, fl->bytes, fl->len);
 	cache_put(b->cache, fl->key, fl->share->owner, token,
 		  refresh_at(b, token, &now));
@@ -153,6 +154,8 @@ keep_failure(struct flight *fl, const struct err *failed)
 	uint64_t now = broker_boot(b);
 	struct err e;
 
+	b->n.failed++;
+	b->n.refresh_failed += fl->ahead;
 	failures_put(b->failures, fl->bytes, fl->len, failed, now);
 	if (failures_get(b->failures, fl->bytes, fl->len, now, &e) < 0)
 		cache_refresh_at(b->cache, fl->key, now + USEC_PER_SEC +
@@ -318,9 +321,11 @@ join(struct broker *b, struct flight *fl, const struct broker_want *want,
 {
 	int r;
 
-	if (b->n.waiters >= b->opt.max_waiters)
+	if (b->n.waiters >= b->opt.max_waiters) {
+		b->n.waiters_full++;
 		return err_set(e, ERR_BUSY, "%u callers are waiting already, which "
 			       "is the limit (waiters)", b->n.waiters);
+	}
 	if (!share_may_wait(b, want->owner))
 		return err_set(e, ERR_BUSY, "%u callers of this peer are waiting "
 			       "already, which is its share (peer-share of "
@@ -376,14 +381,16 @@ broker_hit(struct broker *b, const struct cache_key *key,
 	struct token *t = cache_get_ready(b->cache, key, now);
 	struct err e _unset_;
 
-	return t && want_check_cached(want, &b->opt.want, t, now, &e) > 0
-		? t : NULL;
+	if (!t || want_check_cached(want, &b->opt.want, t, now, &e) <= 0)
+		return NULL;
+	b->n.hits++;
+	return t;
 }
 
-int
-broker_get(struct broker *b, const struct token_key *key,
-	   const struct broker_want *want, broker_done_fn *done, void *userdata,
-	   struct token **ret_token, struct ticket **ret, struct err *e)
+static int
+get(struct broker *b, const struct token_key *key, const struct broker_want *want,
+    broker_done_fn *done, void *userdata, struct token **ret_token,
+    struct ticket **ret, struct err *e)
 {
 	_cleanup_(freep) char *bytes = NULL;
 	struct token_now now = clock_now(b->ctx->clock);
@@ -412,6 +419,7 @@ broker_get(struct broker *b, const struct token_key *key,
 		r = join(b, fl, want, BROKER_SHARED, done, userdata, ret, e);
 	else
 		r = failures_get(b->failures, bytes, len, broker_boot(b), e);
+	b->n.remembered += !fl && r < 0;
 	if (!fl && r == 0)
 		r = take_off(b, key, want, done, userdata, ret, e);
 	if (r < 0 && t && want->min_left == 0) {
@@ -419,6 +427,22 @@ broker_get(struct broker *b, const struct token_key *key,
 		return 1;
 	}
 	b->n.refused += r == err_kind_errno(ERR_BUSY);
+	return r;
+}
+
+int
+broker_get(struct broker *b, const struct token_key *key,
+	   const struct broker_want *want, broker_done_fn *done, void *userdata,
+	   struct token **ret_token, struct ticket **ret, struct err *e)
+{
+	int r = get(b, key, want, done, userdata, ret_token, ret, e);
+
+	if (r > 0)
+		b->n.hits++;
+	else if (r == 0 && (*ret)->source == BROKER_MISS)
+		b->n.misses++;
+	else if (r == 0)
+		b->n.shared++;
 	return r;
 }
 
@@ -484,4 +508,5 @@ broker_count(const struct broker *b, struct broker_counts *ret)
 	*ret = b->n;
 	ret->cached = cache_len(b->cache);
 	ret->failures = failures_len(b->failures);
+	ret->evicted = cache_evicted(b->cache);
 }

@@ -76,7 +76,13 @@ void broker_flush(struct broker *b);
 struct broker_counts {
 	unsigned flights, queued, waiters;
 	size_t cached, failures;
-	uint64_t refreshes;	/* tokens fetched so far */
-	uint64_t refused;	/* callers so far, because of a limit */
+	/* So far.  Callers: answered from the cache, by a flight of their own, by
+	   somebody else's, from a failure remembered; those turned away because
+	   too many wait, and because of any limit. */
+	uint64_t hits, misses, shared, remembered, waiters_full, refused;
+	/* Flights that brought a token, and those that did not; those of them that
+	   were ahead of an expiry. */
+	uint64_t fetched, failed, refreshed, refresh_failed;
+	uint64_t evicted;	/* tokens pushed out of the cache by others */
 };
 void broker_count(const struct broker *b, struct broker_counts *ret);

@@ -182,6 +182,7 @@ struct cache {
 	struct cache_options opt;
 	struct hash_key hash_key;
 	uint64_t uses;			/* counts them; orders owners */
+	uint64_t evicted;
 	struct table entries, owners;
 	struct heap by_refresh, by_share;
 };
@@ -323,6 +324,13 @@ entry_free(struct cache *c, struct entry *en)
 	free(en);
 }
 
+static void
+entry_evict(struct cache *c, struct owner *o)
+{
+	entry_free(c, TAILQ_FIRST(&o->entries));
+	c->evicted++;
+}
+
 /* --- the cache --------------------------------------------------------------- */
 
 struct cache *
@@ -410,9 +418,9 @@ cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
 	/* Room is made afterwards, so that the new entry counts.  It is the last
 	   to go: the most recently used one, of the most recent owner. */
 	if (en->owner->len > c->opt.per_owner)
-		entry_free(c, TAILQ_FIRST(&en->owner->entries));
+		entry_evict(c, en->owner);
 	if (c->entries.len > c->opt.entries)
-		entry_free(c, TAILQ_FIRST(&owner_largest(c)->entries));
+		entry_evict(c, owner_largest(c));
 }
 
 void
@@ -508,6 +516,12 @@ size_t
 cache_len(const struct cache *c)
 {
 	return c->entries.len;
+}
+
+uint64_t
+cache_evicted(const struct cache *c)
+{
+	return c->evicted;
 }
 
 size_t

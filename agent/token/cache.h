@@ -73,4 +73,5 @@ void cache_rejudge(struct cache *c, const struct token_now *now,
 		   cache_when_fn *when, void *userdata);
 
 size_t cache_len(const struct cache *c);
+uint64_t cache_evicted(const struct cache *c);	/* for want of room, so far */
 size_t cache_owner_len(const struct cache *c, uint64_t owner);

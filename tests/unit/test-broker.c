@@ -348,6 +348,11 @@ what_was_fetched_is_served_from_the_cache(void **state)
 	assert_int_equal(begun, 1);
 	assert_int_equal(w->asked, 1);		/* hits are free */
 	assert_int_equal(counts(w).cached, 1);
+	assert_int_equal(counts(w).misses, 1);
+	assert_int_equal(counts(w).hits, 2);
+	assert_int_equal(counts(w).shared, 0);
+	assert_int_equal(counts(w).fetched, 1);
+	assert_int_equal(counts(w).refreshed, 0);
 }
 
 static void
@@ -372,6 +377,8 @@ all_callers_of_a_key_share_one_flight(void **state)
 		assert_int_equal(x[i].order, i + 1);
 		assert_int_equal(x[i].source, i ? BROKER_SHARED : BROKER_MISS);
 	}
+	assert_int_equal(counts(w).misses, 1);
+	assert_int_equal(counts(w).shared, 4);
 	assert_int_equal(counts(w).flights, 0);
 	assert_int_equal(counts(w).waiters, 0);
 }
@@ -393,6 +400,7 @@ a_failure_is_told_to_all_who_wait(void **state)
 	}
 	assert_int_equal(counts(w).cached, 0);
 	assert_int_equal(counts(w).failures, 1);
+	assert_int_equal(counts(w).failed, 1);
 }
 
 static void
@@ -742,6 +750,7 @@ callers_beyond_the_limit_are_refused(void **state)
 	assert_int_equal(x[8].e.kind, ERR_BUSY);
 	ask(w, &x[8], "new");
 	assert_int_equal(x[8].r, -EAGAIN);
+	assert_int_equal(counts(w).waiters_full, 2);
 	assert_int_equal(begun, 2);
 	assert_int_equal(counts(w).flights, 2);
 	assert_int_equal(counts(w).failures, 0);
@@ -790,6 +799,7 @@ a_denial_is_told_again_without_asking(void **state)
 	assert_true(y.e.retry_usec > 59 * USEC_PER_SEC);
 	assert_int_equal(begun, 1);
 	assert_int_equal(w->asked, 1);
+	assert_int_equal(counts(w).remembered, 1);
 	ask(w, &z, "b");		/* another key's business */
 	assert_int_equal(z.r, 0);
 	leave(&z);
@@ -1064,6 +1074,7 @@ a_used_token_is_fetched_anew_ahead_of_its_expiry(void **state)
 	RUN_UNTIL(w->event, begun == 1);
 	assert_int_equal(w->asked, 0);	/* it costs its owner nothing */
 	succeeds("a", VEC_EMAIL, 0, 3000);
+	assert_int_equal(counts(w).refreshed, 1);
 	after.want.min_left = 2000;
 	ask(w, &after, "a");
 	assert_true(after.hit);
@@ -1081,6 +1092,7 @@ a_failing_refresh_leaves_the_token_where_it_is(void **state)
 	cached(w, "a", 3000, 4);
 	RUN_UNTIL(w->event, begun == 1);
 	fails("a", ERR_GOOGLE);
+	assert_int_equal(counts(w).refresh_failed, 1);
 	ask(w, &after, "a");
 	assert_true(after.hit);
 }
