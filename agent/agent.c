@@ -244,6 +244,8 @@ agent_serve(struct agent *agent, struct err *e)
 				   &config->values);
 	agent->api = api_new(&(struct api_context){
 		.event = agent->event,
+		.http = agent->http,
+		.keyring = agent->keyring,
 		.account = agent->account,
 		.broker = agent->broker,
 		.flows = agent->flows,

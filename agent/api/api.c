@@ -11,19 +11,28 @@
 
 const char api_every_answer[] = "Metadata-Flavor: Google\r\n";
 
-/* A route answers one path, or with "below" also everything under it. */
+/* A route answers one path, or with "below" also everything under it; by GET and
+   HEAD, or by POST. */
 static const struct route {
 	const char *path;
 	bool below;
 	bool open;		/* asked without Metadata-Flavor, too */
-	handler_fn *get;
+	handler_fn *get, *post;
 } routes[] = {
-	{ "/",			false,	true,	metadata_root },
-	{ "/healthz",		false,	true,	healthz },
-	{ "/computeMetadata",	true,	false,	metadata_get },
-	{ "/v1/token",		false,	false,	v1_token },
-	{ "/v1/whoami",		false,	false,	v1_whoami },
+	{ "/",			false,	true,	metadata_root,	NULL },
+	{ "/healthz",		false,	true,	healthz,	NULL },
+	{ "/computeMetadata",	true,	false,	metadata_get,	NULL },
+	{ "/metrics",		false,	false,	metrics_get,	NULL },
+	{ "/v1/token",		false,	false,	v1_token,	NULL },
+	{ "/v1/whoami",		false,	false,	v1_whoami,	NULL },
 };
+_Static_assert(ARRAY_SIZE(routes) == API_ROUTES - 1, "each is counted");
+
+const char *
+api_route_name(size_t i)
+{
+	return i < ARRAY_SIZE(routes) ? routes[i].path : "other";
+}
 
 struct client *
 request_client(const struct http_exchange *x)
@@ -69,25 +78,35 @@ error_body(struct buf *b, const struct err *e, bool json)
 }
 
 void
-reply_error(struct http_exchange *x, const struct err *e)
+reply_counted(struct http_exchange *x, int code, const struct http_reply *r)
+{
+	struct api *a = http_exchange_userdata(x);
+	struct client *c = request_client(x);
+
+	if (c)
+		a->answers[c->route][code]++;
+	http_exchange_reply(x, r);
+}
+
+/* allow: a line for 405, else "". */
+static void
+send_error(struct http_exchange *x, const struct err *e, const char *allow)
 {
 	struct buf body = BUF_INIT(8192);
 	const struct client *c = request_client(x);
 	bool json = c && c->json;
-	char fields[128], retry[48] = "", allow[32] = "";
+	char fields[128], retry[48] = "";
 	uint64_t wait = e->retry_usec;
 
 	if (e->kind == ERR_UNAVAILABLE || e->kind == ERR_BUSY)
 		snprintf(retry, sizeof(retry), "Retry-After: %llu\r\n",
 			 (unsigned long long)MAX(UINT64_C(1),
 				(wait + USEC_PER_SEC - 1) / USEC_PER_SEC));
-	if (err_http_status(e) == 405)
-		snprintf(allow, sizeof(allow), "Allow: GET, HEAD\r\n");
 	snprintf(fields, sizeof(fields), "Gce-Oidc-Error: %s\r\n%s%s",
 		 err_kind_name(e->kind), retry, allow);
 	error_body(&body, e, json);
 
-	http_exchange_reply(x, &(struct http_reply){
+	reply_counted(x, e->kind, &(struct http_reply){
 		.status = err_http_status(e),
 		.content_type = json ? "application/json" : "text/plain",
 		.fields = fields,
@@ -98,10 +117,16 @@ reply_error(struct http_exchange *x, const struct err *e)
 }
 
 void
+reply_error(struct http_exchange *x, const struct err *e)
+{
+	send_error(x, e, "");
+}
+
+void
 reply_ok(struct http_exchange *x, const char *content_type, const char *fields,
 	 const void *body, size_t len)
 {
-	http_exchange_reply(x, &(struct http_reply){
+	reply_counted(x, API_CODE_OK, &(struct http_reply){
 		.status = 200,
 		.content_type = content_type,
 		.fields = fields,
@@ -117,7 +142,7 @@ reply_no_account(struct http_exchange *x)
 		"{\"error\":\"invalid_request\",\"error_description\":"
 		"\"Service account not enabled on this instance\"}";
 
-	http_exchange_reply(x, &(struct http_reply){
+	reply_counted(x, ERR_NOT_FOUND, &(struct http_reply){
 		.status = 404,
 		.content_type = "application/json",
 		.fields = "Gce-Oidc-Error: not-found\r\n",
@@ -253,18 +278,56 @@ check_headers(const struct http_head *h, struct err *e)
 }
 
 static void
+refuse_method(struct http_exchange *x, const struct route *route)
+{
+	struct err e;
+
+	err_set_status(&e, ERR_REQUEST, 405, "%s answers %s only", route->path,
+		       route->post ? "POST" : "GET and HEAD");
+	send_error(x, &e, route->post ? "Allow: POST\r\n"
+				      : "Allow: GET, HEAD\r\n");
+}
+
+/* Whoever was tricked into a POST says what a page's form says, or nothing. */
+static int
+check_post(const struct http_head *h, struct err *e)
+{
+	if (h->field[HTTP_FIELD_CONTENT_TYPE].p)
+		return 0;
+	return err_set_status(e, ERR_REQUEST, 415, "a POST needs Content-Type, "
+			      "also without a body");
+}
+
+bool
+request_admitted(struct api *a, struct http_exchange *x, enum policy_kind kind)
+{
+	struct err e;
+
+	if (client_check(a->clients, request_client(x), a->ctx.policy, a->ctx.host,
+			 &(struct policy_query){ .kind = kind,
+						 .account = "default" },
+			 api_now(a), true, &e) >= 0)
+		return true;
+	reply_error(x, &e);
+	return false;
+}
+
+static void
 api_request(void *userdata, struct http_exchange *x)
 {
 	const struct http_head *h = http_exchange_head(x);
 	const struct noted *noted = http_exchange_note(x);
+	struct client *c = request_client(x);
 	char shown[TEXT_SHOW_SIZE] _unset_;
 	const struct route *route;
+	struct api *a = userdata;
 	struct err e _unset_;
 
-	if (noted && reply_noted(userdata, x, noted))
+	if (noted && reply_noted(a, x, noted))
 		return;
 	route = route_find(h->path);
-	request_client(x)->json = wants_json(h);
+	c->json = wants_json(h);
+	c->route = (uint8_t)(route ? route - routes : API_ROUTES - 1);
 	if (!(route && route->open) && check_headers(h, &e) < 0)
 		return reply_error(x, &e);
 
@@ -273,12 +336,14 @@ api_request(void *userdata, struct http_exchange *x)
 			text_show(shown, h->path.p, h->path.len));
 		return reply_error(x, &e);
 	}
-	if (h->method != HTTP_GET && h->method != HTTP_HEAD) {
-		err_set_status(&e, ERR_REQUEST, 405, "%s answers GET and HEAD only",
-			       route->path);
-		return reply_error(x, &e);
+	if (h->method == HTTP_POST && route->post) {
+		if (check_post(h, &e) < 0)
+			return reply_error(x, &e);
+		return route->post(a, x);
 	}
-	route->get(userdata, x);
+	if (!route->get || (h->method != HTTP_GET && h->method != HTTP_HEAD))
+		return refuse_method(x, route);
+	route->get(a, x);
 }
 
 static void
@@ -286,8 +351,10 @@ api_refuse(_unused_ void *userdata, struct http_exchange *x, const struct err *e
 {
 	struct client *c = request_client(x);
 
-	if (c)
-		c->json = false;	/* that was the request before */
+	if (c) {			/* what it has is of the request before */
+		c->json = false;
+		c->route = API_ROUTES - 1;
+	}
 	reply_error(x, e);
 }
 
@@ -354,6 +421,7 @@ api_admit_flight(void *userdata, uint64_t owner, struct err *e)
 	if (limit_take(a->limit, owner, api_now(a), &wait) >= 0)
 		return 0;
 
+	a->rate_limited++;
 	err_set(e, ERR_BUSY, "too many new tokens asked for by uid %llu "
 		"(requests-per-second)", (unsigned long long)owner);
 	e->retry_usec = wait;
@@ -375,6 +443,7 @@ api_new(const struct api_context *ctx, const struct api_options *o)
 		.recheck_usec = o->recheck_usec,
 	});
 	a->audience = BUF_INIT(o->max_audience);
+	a->started = api_now(a);
 	return a;
 }
 

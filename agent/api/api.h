@@ -14,10 +14,12 @@
 #include "api/values.h"
 #include "base/base.h"
 #include "base/err.h"
+#include "http/client.h"
 #include "http/server.h"
 #include "token/account.h"
 #include "token/broker.h"
 #include "token/flows.h"
+#include "token/keyring.h"
 
 struct api;
 
@@ -36,6 +38,8 @@ struct api_options {
 /* What the api works with; all of it outlives it. */
 struct api_context {
 	sd_event *event;
+	const struct http_client *http;
+	const struct keyring *keyring;
 	struct account *account;
 	struct broker *broker;
 	struct flows *flows;

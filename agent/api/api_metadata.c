@@ -381,7 +381,7 @@ redirect_to_dir(struct http_exchange *x)
 			   host.p ?: "", (int)h->path.len, h->path.p,
 			   h->query.p ? "?" : "", (int)h->query.len,
 			   h->query.p ?: "");
-	http_exchange_reply(x, &(struct http_reply){
+	reply_counted(x, API_CODE_OK, &(struct http_reply){
 		.status = 301,
 		.content_type = "text/html",
 		.fields = fields,

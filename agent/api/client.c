@@ -31,6 +31,7 @@ struct question {
 
 struct clients {
 	struct clients_options opt;
+	uint64_t refused;
 	LIST_HEAD(, share) buckets[BUCKETS];
 	size_t stranger_buffers;
 	struct hash_key hash;
@@ -106,6 +107,7 @@ share_take(struct clients *all, struct client *c, struct err *e)
 		    "limit (%s)", peer_show(&c->peer, who), s->n,
 		    s->n < o->max_per_peer ? "peer-share of connections"
 					   : "connections-per-peer");
+	all->refused++;
 	share_drop(s);
 	return r;
 }
@@ -160,6 +162,12 @@ client_is_root(struct client *c, const struct peer_host *host)
 		return false;
 	peer_need(&c->peer, host, PEER_HOST);
 	return c->peer.host == TRI_YES;
+}
+
+uint64_t
+clients_refused(const struct clients *all)
+{
+	return all->refused;
 }
 
 static bool

@@ -23,8 +23,9 @@ struct client {
 				   count for */
 	/* To this the policy has said yes; any other question is judged anew. */
 	struct question *admitted;
-	uint64_t looked : 62;	/* CLOCK_BOOTTIME: last look at the process */
-	uint64_t json : 1;	/* its last request wants errors in JSON */
+	uint64_t looked : 54;	/* CLOCK_BOOTTIME: last look at the process */
+	uint64_t route : 8;	/* of its last request: a row of counters */
+	uint64_t json : 1;	/* that one wants errors in JSON */
 	uint64_t stranger : 1;
 };
 
@@ -46,6 +47,8 @@ int client_new(struct clients *all, int fd, const struct policy *policy,
 	       const struct peer_host *host, struct client **ret, struct err *e);
 /* Its buffers must have been given back. */
 void client_free(struct clients *all, struct client *c);
+/* Connections refused for connections-per-peer so far. */
+uint64_t clients_refused(const struct clients *all);
 
 /* A buffer of new bytes in place of one of old bytes: false if its peer's are too
    many then, and nothing is counted. */

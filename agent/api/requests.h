@@ -7,13 +7,25 @@
 #include "api/api.h"
 #include "api/client.h"
 
+/* Requests are counted by route and by what they were answered: the kind of
+   failure, or that there was none. */
+#define API_ROUTES	7	/* routes[], and one for all that is none */
+#define API_CODES	(ERR_KINDS + 1)
+#define API_CODE_OK	ERR_KINDS
+
 struct api {
 	struct api_context ctx;
 	struct api_options opt;
 	struct limit *limit;
 	struct clients *clients;
 	struct buf audience;		/* of the request being handled */
+	uint64_t answers[API_ROUTES][API_CODES];
+	uint64_t rate_limited;		/* flights refused by limit */
+	uint64_t started;		/* CLOCK_BOOTTIME */
 };
+
+/* As it stands in routes[]; "other". */
+const char *api_route_name(size_t i);
 
 typedef void handler_fn(struct api *a, struct http_exchange *x);
 
@@ -21,9 +33,18 @@ typedef void handler_fn(struct api *a, struct http_exchange *x);
 handler_fn metadata_root, metadata_get;
 /* api_v1.c */
 handler_fn v1_token, v1_whoami, healthz;
+/* api_metrics.c */
+handler_fn metrics_get;
 
 struct client *request_client(const struct http_exchange *x);
 
+/* May this client see how the agent is (POLICY_MONITOR), or tell it what to do
+   (POLICY_ADMIN)?  Where not it has been answered. */
+bool request_admitted(struct api *a, struct http_exchange *x,
+		      enum policy_kind kind);
+
+/* The one way out; code is what the answer is counted as. */
+void reply_counted(struct http_exchange *x, int code, const struct http_reply *r);
 /* Answer with a failure, in the form that the client accepts. */
 void reply_error(struct http_exchange *x, const struct err *e);
 /* 200 with a body.  fields may be NULL. */

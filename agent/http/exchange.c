@@ -181,6 +181,12 @@ http_exchange_tag(const struct http_exchange *x)
 	return exchange_conn(x)->tag;
 }
 
+void *
+http_exchange_userdata(const struct http_exchange *x)
+{
+	return x->server->userdata;
+}
+
 const struct http_server *
 http_exchange_server(const struct http_exchange *x)
 {

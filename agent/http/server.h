@@ -111,6 +111,7 @@ struct http_span http_exchange_body(const struct http_exchange *x);
 void *http_exchange_ctx(const struct http_exchange *x);	/* from admit() */
 /* http_server_now(), and cheap. */
 uint64_t http_exchange_now(const struct http_exchange *x);
+void *http_exchange_userdata(const struct http_exchange *x); /* the server's */
 int http_exchange_tag(const struct http_exchange *x);	/* the listener's */
 const struct http_server *http_exchange_server(const struct http_exchange *x);
 

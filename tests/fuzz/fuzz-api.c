@@ -114,6 +114,7 @@ static struct fixture {
 	struct broker *broker;
 	struct flow_context ctx;
 	struct flows *flows;
+	struct keyring *keyring;
 } fix;
 
 static void
@@ -193,7 +194,8 @@ config_start(unsigned port)
 		"[cache]\nentries=8\nper-peer=4\n"
 		"[limits]\nflights=3\nwaiters=8\npeer-share=100%%\n"
 		"requests-per-second=100000\n"
-		"[rule a]\nuser=%u\nhost=any\naudience=" ADMITTED "**\n"
+		"[rule a]\nuser=%u\nhost=any\nkind=id monitor admin\n"
+		"audience=" ADMITTED "**\n"
 		"[rule b]\npeer=anyone\nhost=any\naction=deny\n"
 		"audience=" ADMITTED "secret**\n", port, (unsigned)geteuid());
 	struct config_paths paths = { .single = NULL };
@@ -244,6 +246,7 @@ modules_start(void)
 		.event = fix.event, .http = fix.http, .at = &c->at,
 		.account = fix.account, .clock = fix.clock, .opt = c->flow,
 	};
+	fix.keyring = keyring_new(fix.event, fix.http, &c->at, &c->keyring);
 	CHECK(flows_new(&fix.ctx, c->flows, &c->flows_opt, NULL, NULL,
 			&fix.flows, NULL) >= 0);
 	fix.broker = broker_new(fix.event, &fix.ctx, &flow, &c->broker,
@@ -289,61 +292,32 @@ struct world {
 
 static struct world *world;
 
-static int
-admit(void *userdata, int fd, int tag, void **ret_ctx, struct err *e)
+static void
+request(void *api, struct http_exchange *x)
 {
-	struct world *w = userdata;
-
-	return api_server_ops.admit(w->api, fd, tag, ret_ctx, e);
+	if (world->n < ANSWERS_MAX)
+		world->head_only[world->n] =
+			http_exchange_head(x)->method == HTTP_HEAD;
+	world->n++;
+	api_server_ops.request(api, x);
 }
 
 static void
-forget(void *userdata, void *ctx)
+refuse(void *api, struct http_exchange *x, const struct err *e)
 {
-	struct world *w = userdata;
-
-	api_server_ops.forget(w->api, ctx);
-}
-
-static void
-request(void *userdata, struct http_exchange *x)
-{
-	struct world *w = userdata;
-
-	if (w->n < ANSWERS_MAX)
-		w->head_only[w->n] = http_exchange_head(x)->method == HTTP_HEAD;
-	w->n++;
-	api_server_ops.request(w->api, x);
-}
-
-static void
-refuse(void *userdata, struct http_exchange *x, const struct err *e)
-{
-	struct world *w = userdata;
-
-	w->n++;
-	api_server_ops.refuse(w->api, x, e);
-}
-
-static void
-drop(void *userdata, void *note)
-{
-	struct world *w = userdata;
-
-	api_server_ops.drop(w->api, note);
+	world->n++;
+	api_server_ops.refuse(api, x, e);
 }
 
 static void
 world_begin(struct world *w)
 {
-	static const struct http_server_ops ops = {
-		.admit = admit, .forget = forget, .request = request,
-		.refuse = refuse, .drop = drop,
-	};
+	struct http_server_ops ops = api_server_ops;
 	const struct api_context ctx = {
 		.event = fix.event, .account = fix.account,
 		.broker = fix.broker, .values = fix.values, .flows = fix.flows,
-		.clock = fix.clock, .policy = fix.config->policy,
+		.clock = fix.clock, .http = fix.http, .keyring = fix.keyring,
+		.policy = fix.config->policy,
 	};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -351,10 +325,12 @@ world_begin(struct world *w)
 	world = w;
 	w->at_len = sizeof(w->at);
 	w->api = api_new(&ctx, &fix.config->api);
+	ops.request = request;
+	ops.refuse = refuse;
 	CHECK(bind(fd, (struct sockaddr *)&w->at, sizeof(sa_family_t)) == 0);
 	CHECK(listen(fd, 4) == 0);
 	CHECK(getsockname(fd, (struct sockaddr *)&w->at, &w->at_len) == 0);
-	CHECK(http_server_new(fix.event, &fix.config->server, &ops, w, &w->server,
+	CHECK(http_server_new(fix.event, &fix.config->server, &ops, w->api, &w->server,
 			      NULL) == 0);
 	CHECK(http_server_listen(w->server, fd, 0, NULL) == 0);
 	w->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
