@@ -10,10 +10,10 @@
 #include <sys/queue.h>
 
 #include "base/hash.h"
+#include "base/heap.h"
 #include "token/cache.h"
 
 #define TABLE_MIN	16	/* buckets; a power of 2, like all later sizes */
-#define HEAP_MIN	16
 
 /* --- hash table ------------------------------------------------------------ */
 
@@ -76,80 +76,6 @@ table_remove(struct table *t, struct link *l)
 	t->len--;
 	if (t->size > TABLE_MIN && t->len < t->size / 8)
 		table_resize(t, t->size / 2);
-}
-
-/* --- heap: the least rank on top -------------------------------------------- */
-
-struct rank {
-	int64_t first;
-	uint64_t second;	/* where the first is equal */
-	size_t index;
-};
-
-struct heap {
-	struct rank **ranks;
-	size_t size, len;
-};
-
-static bool
-rank_less(const struct rank *a, const struct rank *b)
-{
-	return a->first != b->first ? a->first < b->first : a->second < b->second;
-}
-
-static void
-heap_set(struct heap *h, size_t index, struct rank *r)
-{
-	h->ranks[index] = r;
-	r->index = index;
-}
-
-/* Its rank has changed: move it to where it belongs. */
-static void
-heap_fix(struct heap *h, struct rank *r)
-{
-	size_t i = r->index, child;
-
-	for (; i > 0 && rank_less(r, h->ranks[(i - 1) / 2]); i = (i - 1) / 2)
-		heap_set(h, i, h->ranks[(i - 1) / 2]);
-	for (; (child = 2 * i + 1) < h->len; i = child) {
-		if (child + 1 < h->len &&
-		    rank_less(h->ranks[child + 1], h->ranks[child]))
-			child++;
-		if (!rank_less(h->ranks[child], r))
-			break;
-		heap_set(h, i, h->ranks[child]);
-	}
-	heap_set(h, i, r);
-}
-
-static void
-heap_resize(struct heap *h, size_t size)
-{
-	h->ranks = xrealloc(h->ranks, size, sizeof(*h->ranks));
-	h->size = size;
-}
-
-static void
-heap_add(struct heap *h, struct rank *r)
-{
-	if (h->len == h->size)
-		heap_resize(h, h->size > 0 ? h->size * 2 : HEAP_MIN);
-	heap_set(h, h->len++, r);
-	heap_fix(h, r);
-}
-
-static void
-heap_remove(struct heap *h, struct rank *r)
-{
-	struct rank *last = h->ranks[--h->len];
-
-	if (last != r) {
-		heap_set(h, r->index, last);
-		heap_fix(h, last);
-	}
-	if (h->size > HEAP_MIN && h->len < h->size / 4)
-		heap_resize(h, h->size / 2);
 }
 
 /* --- entries and owners ------------------------------------------------------ */
@@ -443,10 +369,9 @@ cache_flush(struct cache *c)
 					   rank));
 	free(c->entries.buckets);
 	free(c->owners.buckets);
-	free(c->by_refresh.ranks);
-	free(c->by_share.ranks);
+	heap_clear(&c->by_refresh);
+	heap_clear(&c->by_share);
 	c->entries = c->owners = (struct table){ 0 };
-	c->by_refresh = c->by_share = (struct heap){ 0 };
 }
 
 uint64_t
