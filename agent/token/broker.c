@@ -503,6 +503,19 @@ broker_flush(struct broker *b)
 }
 
 void
+broker_flush_audience(struct broker *b, const char *audience)
+{
+	cache_drop_audience(b->cache, audience);
+	failures_drop_audience(b->failures, audience);
+}
+
+size_t
+broker_walk(const struct broker *b, cache_look_fn *look, void *userdata)
+{
+	return cache_walk(b->cache, look, userdata);
+}
+
+void
 broker_count(const struct broker *b, struct broker_counts *ret)
 {
 	*ret = b->n;

@@ -70,8 +70,14 @@ struct token *broker_hit(struct broker *b, const struct cache_key *key,
 			 const struct token_now *now);
 struct cache_key *broker_key(const struct broker *b, const struct token_key *key);
 
-/* Forget every token and every failure: the account is another one now. */
+/* Forget every token and every failure: the account is another one now.  Flights
+   under way go on. */
 void broker_flush(struct broker *b);
+/* The same for one audience. */
+void broker_flush_audience(struct broker *b, const char *audience);
+
+/* cache_walk() */
+size_t broker_walk(const struct broker *b, cache_look_fn *look, void *userdata);
 
 struct broker_counts {
 	unsigned flights, queued, waiters;

@@ -83,9 +83,10 @@ table_remove(struct table *t, struct link *l)
 struct owner {
 	struct link link;
 	uint64_t id;
-	/* Who holds the most comes first (hence the count is negative), of these
-	   who used something last the longest ago.  "used" is copied to the rank
-	   only when somebody has to go: a hit need not touch the heap. */
+	/* Who holds the most comes first (hence the count is negative; the agent's
+	   is 0), of these who used something last the longest ago.  "used" is
+	   copied to the rank only when somebody has to go: a hit need not touch
+	   the heap. */
 	struct rank rank;
 	uint64_t used;
 	size_t len;
@@ -109,6 +110,7 @@ struct cache {
 	struct hash_key hash_key;
 	uint64_t uses;			/* counts them; orders owners */
 	uint64_t evicted;
+	int64_t last_exp;		/* see cache_last_exp() */
 	struct table entries, owners;
 	struct heap by_refresh, by_share;
 };
@@ -150,7 +152,7 @@ static void
 owner_rank(struct cache *c, struct owner *o)
 {
 	if (o->len > 0) {
-		o->rank.first = -(int64_t)o->len;
+		o->rank.first = o->id == CACHE_OWNER_AGENT ? 0 : -(int64_t)o->len;
 		o->rank.second = o->used;
 		heap_fix(&c->by_share, &o->rank);
 		return;
@@ -269,6 +271,7 @@ cache_new(const struct cache_options *o)
 	c = xcalloc(1, sizeof(*c));
 	c->opt = *o;
 	c->hash_key = hash_key_random();
+	c->last_exp = INT64_MIN;
 	return c;
 }
 
@@ -338,6 +341,7 @@ cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
 	token_ref(t);
 	token_unref(en->token);
 	en->token = t;
+	c->last_exp = MAX(c->last_exp, token_exp(t));
 	en->rank.first = (int64_t)refresh_at;
 	heap_fix(&c->by_refresh, &en->rank);
 
@@ -359,6 +363,52 @@ cache_drop(struct cache *c, const struct token_key *key)
 }
 
 void
+cache_drop_audience(struct cache *c, const char *audience)
+{
+	const struct heap *all = &c->by_refresh;
+	struct entry **gone = xcalloc(all->len + 1, sizeof(struct entry *));
+	size_t n = 0;
+
+	c->last_exp = INT64_MIN;
+	for (size_t i = 0; i < all->len; i++) {
+		struct entry *en = container_of(all->ranks[i], struct entry, rank);
+
+		if (token_key_is_for(en->key, en->key_len, audience))
+			gone[n++] = en;
+		else
+			c->last_exp = MAX(c->last_exp, token_exp(en->token));
+	}
+	while (n > 0)
+		entry_free(c, gone[--n]);
+	free(gone);
+}
+
+size_t
+cache_walk(const struct cache *c, cache_look_fn *look, void *userdata)
+{
+	const struct heap *all = &c->by_refresh;
+	size_t i;
+	bool more = true;
+
+	for (i = 0; more && i < all->len; i++) {
+		struct entry *en = container_of(all->ranks[i], struct entry, rank);
+		struct token_key *key = token_key_read(en->key);
+
+		more = look(userdata, &(struct cache_item){
+			.key = key, .token = en->token, .owner = en->owner->id,
+		});
+		free(key);
+	}
+	return more ? i : i - 1;
+}
+
+int64_t
+cache_last_exp(const struct cache *c)
+{
+	return c->entries.len > 0 ? c->last_exp : INT64_MIN;
+}
+
+void
 cache_flush(struct cache *c)
 {
 	const struct heap *all = &c->by_refresh;
@@ -372,6 +422,7 @@ cache_flush(struct cache *c)
 	heap_clear(&c->by_refresh);
 	heap_clear(&c->by_share);
 	c->entries = c->owners = (struct table){ 0 };
+	c->last_exp = INT64_MIN;
 }
 
 uint64_t

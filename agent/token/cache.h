@@ -10,12 +10,15 @@
 
    An entry counts for the owner that caused it.  An owner at its share loses its
    own least recently used entry; a full cache loses the least recently used
-   entry of the owner that holds the most.  So nobody can push out others'. */
+   entry of the owner that holds the most.  So nobody can push out others'.  What
+   the agent itself wants there stays while others have any. */
 
 #include "base/base.h"
 #include "token/token.h"
 
 struct cache;
+
+#define CACHE_OWNER_AGENT	UINT64_MAX
 
 struct cache_options {
 	size_t entries;		/* in all */
@@ -48,9 +51,26 @@ struct token *cache_get_ready(struct cache *c, const struct cache_key *key,
 void cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
 	       struct token *t, uint64_t refresh_at);
 
-/* Drop one entry, or all of them. */
+/* Drop one entry, all of an audience, or all there are. */
 void cache_drop(struct cache *c, const struct token_key *key);
+void cache_drop_audience(struct cache *c, const char *audience);
 void cache_flush(struct cache *c);
+
+/* An entry to look at; borrowed.  It may have expired. */
+struct cache_item {
+	const struct token_key *key;
+	const struct token *token;
+	uint64_t owner;
+};
+typedef bool cache_look_fn(void *userdata, const struct cache_item *item);
+
+/* Show entries, in no order, until look() says false; it must leave the cache
+   alone, and nothing counts as a use.  Returns how many it said true to. */
+size_t cache_walk(const struct cache *c, cache_look_fn *look, void *userdata);
+
+/* No token in it is good any longer than until then, in Unix seconds; INT64_MIN
+   where it is empty.  What has been pushed out may have been the last one. */
+int64_t cache_last_exp(const struct cache *c);
 
 /* When the next entry wants refreshing; CACHE_NEVER if none does. */
 uint64_t cache_next_refresh(const struct cache *c);

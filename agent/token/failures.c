@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "token/failures.h"
+#include "token/token.h"
 
 #define BUCKETS	1024
 
@@ -151,6 +152,18 @@ failures_drop(struct failures *f, const void *key, size_t len)
 
 	if (x)
 		forget(f, x);
+}
+
+void
+failures_drop_audience(struct failures *f, const char *audience)
+{
+	struct failure *x = TAILQ_FIRST(&f->ages), *next;
+
+	for (; x; x = next) {
+		next = TAILQ_NEXT(x, age);
+		if (token_key_is_for(x->key, x->len, audience))
+			forget(f, x);
+	}
 }
 
 void

@@ -36,5 +36,6 @@ int failures_get(const struct failures *f, const void *key, size_t len,
 		 uint64_t now, struct err *ret);
 
 void failures_drop(struct failures *f, const void *key, size_t len);
+void failures_drop_audience(struct failures *f, const char *audience);
 void failures_flush(struct failures *f);
 size_t failures_len(const struct failures *f);

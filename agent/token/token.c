@@ -76,6 +76,18 @@ token_key_read(const void *bytes)
 	return ret;
 }
 
+/* The audience stands last, behind its length. */
+bool
+token_key_is_for(const void *bytes, size_t len, const char *audience)
+{
+	size_t n = strlen(audience);
+	uint64_t le = htole64(n);
+	const char *end = (const char *)bytes + len;
+
+	return len > n + sizeof(le) && memcmp(end - n, audience, n) == 0 &&
+	       memcmp(end - n - sizeof(le), &le, sizeof(le)) == 0;
+}
+
 /* Time from one moment to a later one, or 0. */
 static uint64_t
 until(int64_t usec, int64_t from)

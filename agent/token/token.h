@@ -30,6 +30,9 @@ void *token_key_bytes(const struct token_key *key, size_t *ret_len);
 /* The same backwards, strings and all in one piece: free() frees it. */
 struct token_key *token_key_read(const void *bytes);
 
+/* Is this the key, as bytes, of a token for that audience? */
+bool token_key_is_for(const void *bytes, size_t len, const char *audience);
+
 /* One moment, by every clock that a token is judged by, in microseconds.  From
    clock_now() in token/clock.h. */
 struct token_now {

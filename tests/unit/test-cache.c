@@ -576,6 +576,134 @@ a_clock_brings_refreshes_forward_and_never_puts_them_off(void **state _unused_)
 	assert_int_equal(cache_len(c), 1);
 }
 
+struct looked {
+	size_t n, stop;			/* false is said then */
+	bool seen[16];
+};
+
+static bool
+look(void *userdata, const struct cache_item *item)
+{
+	struct looked *l = userdata;
+
+	if (l->n == l->stop)
+		return false;
+	l->n++;
+	for (unsigned a = 0; a < ARRAY_SIZE(l->seen); a++)
+		if (strcmp(item->key->audience, key(a)->audience) == 0) {
+			assert_false(l->seen[a]);
+			l->seen[a] = true;
+			assert_int_equal(item->owner, 7 + a);
+			assert_int_equal(token_exp(item->token), NOW + 3600);
+		}
+	return true;
+}
+
+static void
+a_walk_shows_each_entry_once(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(100, 10);
+	struct looked l = { .stop = 100 };
+
+	assert_int_equal(cache_walk(c, look, &l), 0);
+	for (unsigned a = 0; a < 16; a++)
+		put(c, a, 7 + a);
+	assert_int_equal(cache_walk(c, look, &l), 16);
+	assert_int_equal(l.n, 16);
+	for (unsigned a = 0; a < 16; a++)
+		assert_true(l.seen[a]);
+}
+
+static void
+a_walk_ends_where_it_is_told_to(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(100, 10);
+	struct looked l = { .stop = 5 };
+
+	for (unsigned a = 0; a < 16; a++)
+		put(c, a, 7 + a);
+	assert_int_equal(cache_walk(c, look, &l), 5);
+	assert_int_equal(l.n, 5);
+}
+
+static void
+a_walk_is_no_use_of_what_it_shows(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(100, 2);
+	struct looked l = { .stop = 100 };
+
+	put(c, 0, 7);
+	put_key(c, key(20), 7, NOW + 3600, NEVER);
+	assert_int_equal(cache_walk(c, look, &l), 2);
+	put_key(c, key(21), 7, NOW + 3600, NEVER);
+	assert_false(has(c, 0));
+	assert_true(has(c, 20));
+}
+
+static void
+an_audience_is_dropped_in_all_its_variants(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(1000, 1000);
+	struct token_key full = *key(3);
+
+	for (unsigned a = 0; a < 300; a++)
+		put(c, a, a % 5);
+	full = *key(3);
+	full.variant = "full";
+	put_key(c, &full, 9, NOW + 3600, NEVER);
+	cache_drop_audience(c, "https://a3");
+	assert_int_equal(cache_len(c), 299);
+	assert_null(cache_get(c, &full, at(NOW)));
+	for (unsigned a = 0; a < 300; a++)
+		assert_true(has(c, a) == (a != 3));
+	/* https://a33 ends in 3, and https://a is how all begin. */
+	cache_drop_audience(c, "3");
+	cache_drop_audience(c, "https://a");
+	cache_drop_audience(c, "");
+	assert_int_equal(cache_len(c), 299);
+}
+
+static void
+what_the_agent_wants_is_not_pushed_out_by_others(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(10, 10);
+
+	for (unsigned a = 0; a < 8; a++)
+		put(c, a, CACHE_OWNER_AGENT);
+	/* Each holds one, and the agent eight. */
+	for (unsigned a = 100; a < 200; a++) {
+		put(c, a, a);
+		assert_int_equal(cache_owner_len(c, CACHE_OWNER_AGENT), 8);
+	}
+	assert_int_equal(cache_len(c), 10);
+	assert_int_equal(cache_evicted(c), 98);
+	/* It is held to its own share all the same. */
+	for (unsigned a = 8; a < 20; a++)
+		put(c, a, CACHE_OWNER_AGENT);
+	assert_int_equal(cache_owner_len(c, CACHE_OWNER_AGENT), 10);
+}
+
+static void
+no_token_is_good_for_longer_than_the_last(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(10, 10);
+
+	assert_true(cache_last_exp(c) == INT64_MIN);
+	put_key(c, key(1), 7, NOW + 10, NEVER);
+	put_key(c, key(2), 7, NOW + 30, NEVER);
+	put_key(c, key(3), 7, NOW + 20, NEVER);
+	assert_int_equal(cache_last_exp(c), NOW + 30);
+	cache_drop_audience(c, "https://a2");
+	assert_int_equal(cache_last_exp(c), NOW + 20);
+	cache_drop(c, key(1));
+	cache_drop(c, key(3));
+	assert_true(cache_last_exp(c) == INT64_MIN);
+	put_key(c, key(1), 7, NOW + 5, NEVER);
+	cache_flush(c);
+	put_key(c, key(1), 7, NOW + 1, NEVER);
+	assert_int_equal(cache_last_exp(c), NOW + 1);
+}
+
 int
 main(void)
 {
@@ -600,6 +728,13 @@ main(void)
 			what_a_clock_has_made_expire_goes_and_the_rest_stays),
 		cmocka_unit_test(
 			a_clock_brings_refreshes_forward_and_never_puts_them_off),
+		cmocka_unit_test(a_walk_shows_each_entry_once),
+		cmocka_unit_test(a_walk_ends_where_it_is_told_to),
+		cmocka_unit_test(a_walk_is_no_use_of_what_it_shows),
+		cmocka_unit_test(an_audience_is_dropped_in_all_its_variants),
+		cmocka_unit_test(
+			what_the_agent_wants_is_not_pushed_out_by_others),
+		cmocka_unit_test(no_token_is_good_for_longer_than_the_last),
 		cmocka_unit_test(it_does_what_a_simple_cache_does),
 		cmocka_unit_test(memory_does_not_grow_with_what_was_evicted),
 		cmocka_unit_test(a_hundred_thousand_entries_are_no_burden),

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "token/failures.h"
+#include "token/token.h"
 
 #define NOW	(1000 * USEC_PER_SEC)
 #define DENIED	(60 * USEC_PER_SEC)
@@ -327,6 +328,36 @@ thousands_of_keys_keep_to_the_limit(void **state _unused_)
 }
 
 static void
+an_audience_is_forgotten_in_all_its_variants(void **state)
+{
+	static const struct token_key keys[] = {
+		{ TOKEN_ID, "default", "", "a" },
+		{ TOKEN_ID, "default", "full", "a" },
+		{ TOKEN_ID, "default", "", "aa" },
+		{ TOKEN_ID, "a", "a", "b" },
+	};
+	struct err e, found;
+
+	err_set(&e, ERR_GOOGLE, "x");
+	for (int drop = 0; drop < 2; drop++) {
+		for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+			size_t len;
+			_cleanup_(freep) char *bytes =
+				token_key_bytes(&keys[i], &len);
+
+			if (drop == 0)
+				failures_put(*state, bytes, len, &e, NOW);
+			else
+				assert_int_equal(failures_get(*state, bytes, len,
+							      NOW, &found) < 0,
+						 i >= 2);
+		}
+		failures_drop_audience(*state, "a");
+	}
+	assert_int_equal(failures_len(*state), 2);
+}
+
+static void
 freeing_nothing_is_fine(void **state _unused_)
 {
 	assert_null(failures_free(NULL));
@@ -357,6 +388,7 @@ main(void)
 		TEST(failing_again_makes_a_key_young),
 		TEST(keys_are_bytes),
 		TEST(a_flush_forgets_all),
+		TEST(an_audience_is_forgotten_in_all_its_variants),
 		cmocka_unit_test(thousands_of_keys_keep_to_the_limit),
 		cmocka_unit_test(freeing_nothing_is_fine),
 	};
