@@ -13,14 +13,50 @@
 
 #define KEPT_FDS	64	/* not for clients but root */
 
-/* What the account has become: a line in the log, a line in the status. */
+/* Whether tokens can be had: a line in the status where it has changed. */
+
+static char *
+status_text(const struct agent *agent)
+{
+	const char *email = account_email(agent->account);
+	struct err e;
+	int r = broker_health(agent->broker, &e);
+
+	if (r > 0)
+		return xasprintf("serving %s", email);
+	if (r == 0)
+		return xasprintf("serving %s from the cache only: %s", email,
+				 e.msg);
+	if (account_state(agent->account) == ACCOUNT_SOUGHT)
+		return xstrdup("looking for the service account");
+	if (account_state(agent->account) == ACCOUNT_NONE)
+		return xstrdup("this VM has no service account");
+	return xasprintf("no token can be had: %s", e.msg);
+}
+
+static void
+say_status(void *userdata)
+{
+	struct agent *agent = userdata;
+	_cleanup_(freep) char *text = NULL;
+
+	if (!agent->broker)		/* still being made */
+		return;
+	text = status_text(agent);
+	if (agent->status && strcmp(agent->status, text) == 0)
+		return;
+	service_status("%s", text);
+	free(agent->status);
+	agent->status = TAKE_PTR(text);
+}
+
+/* What the account has become: a line in the log. */
 
 static void
 say_found(const struct account *a)
 {
 	const char *email = account_email(a);
 
-	service_status("serving %s", email);
 	log_info(LOG_FIELDS(log_field("ACCOUNT", "%s", email)),
 		 "service account %s found", email);
 }
@@ -38,22 +74,22 @@ on_account_changed(void *userdata, const struct account *a)
 	case ACCOUNT_FOUND:
 		say_found(a);
 		flows_account_changed(agent->flows);
-		return;
+		break;
 	case ACCOUNT_NONE:
-		service_status("this VM has no service account");
 		log_warning(LOG_NO_FIELDS, "this VM has no service account; it is "
 			    "looked for again from time to time. To give it one: "
 			    "stop the VM, gcloud compute instances "
 			    "set-service-account, start it");
-		return;
+		break;
 	default:
-		return;
+		break;
 	}
+	say_status(agent);
 }
 
 /* One line a change; while a flow stays denied for one reason there is none. */
 static void
-on_flow_changed(_unused_ void *userdata, const struct flow_status *s)
+on_flow_changed(void *userdata, const struct flow_status *s)
 {
 	const char *of = s->format == TOKEN_FULL ? " for full tokens" : "";
 
@@ -64,6 +100,7 @@ on_flow_changed(_unused_ void *userdata, const struct flow_status *s)
 	else
 		log_notice(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
 			   "flow %s serves again%s", s->name, of);
+	say_status(userdata);
 }
 
 static int
@@ -138,6 +175,7 @@ agent_free(struct agent *agent)
 	sd_event_source_unref(agent->drain);
 	sd_event_unref(agent->event);
 	config_free(agent->config);
+	free(agent->status);
 	free(agent);
 	return NULL;
 }
@@ -226,6 +264,7 @@ agent_new(struct config *config, struct agent **ret, struct err *e)
 
 	agent->broker = broker_new(agent->event, &agent->flow, &flow_any,
 				   &config->broker, on_admit_flight, agent);
+	broker_on_health(agent->broker, say_status, agent);
 	*ret = TAKE_PTR(agent);
 	return 0;
 }
@@ -340,7 +379,7 @@ agent_run(struct config *config, const char *socket_path)
 	}
 
 	service_ready();
-	service_status("looking for the service account");
+	say_status(agent);
 	say_started(agent);
 	r = sd_event_loop(agent->event);
 	if (r < 0)

@@ -25,6 +25,7 @@ struct agent {
 	struct http_server *server;
 	struct http_listen own;		/* the socket we bound ourselves, if any */
 	sd_event_source *detect, *drain;
+	char *status;			/* what the service manager was told last */
 };
 
 /* All that asks upstream; nothing yet that is asked.  Takes config over, also on

@@ -253,6 +253,7 @@ const struct config_option config_options[] = {
 	       0, 10 * M),
 	TIMING("unavailable-max", AT(broker.failures.unavailable_max_usec), "30s",
 	       0, H),
+	TIMING("trouble", AT(broker.trouble_usec), "1min", MS, H),
 	TIMING("linger", AT(broker.linger_usec), "2min", MS, H),
 	TIMING("refresh-jitter", AT(broker.refresh.jitter_usec), "5min", 0, H),
 	TIMING("wish", AT(broker.want.wish_usec), "1min", 0, 50 * M),

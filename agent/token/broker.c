@@ -190,6 +190,7 @@ flight_land(struct flight *fl, struct token *token, const struct err *failed)
 	else
 		keep_failure(fl, failed);
 	arm_refresh(b);
+	health_landed(b, failed);
 	while ((t = TAILQ_FIRST(&fl->tickets))) {
 		struct err e;
 
@@ -471,6 +472,7 @@ broker_new(sd_event *event, const struct flow_context *ctx,
 		sd_event_source_set_enabled(b->refresh, SD_EVENT_OFF);
 	if (sd_event_add_defer(event, &b->run_queue, on_run_queue, b) >= 0)
 		sd_event_source_set_enabled(b->run_queue, SD_EVENT_OFF);
+	(void)health_init(b);
 	return b;
 }
 
@@ -488,6 +490,7 @@ broker_free(struct broker *b)
 	clock_on_change(b->ctx->clock, NULL, NULL);
 	sd_event_source_unref(b->refresh);
 	sd_event_source_unref(b->run_queue);
+	sd_event_source_unref(b->health);
 	cache_free(b->cache);
 	failures_free(b->failures);
 	sd_event_unref(b->event);
@@ -500,6 +503,7 @@ broker_flush(struct broker *b)
 {
 	cache_flush(b->cache);
 	failures_flush(b->failures);
+	health_forget(b);
 }
 
 void
@@ -507,6 +511,7 @@ broker_flush_audience(struct broker *b, const char *audience)
 {
 	cache_drop_audience(b->cache, audience);
 	failures_drop_audience(b->failures, audience);
+	health_forget(b);
 }
 
 size_t
@@ -522,4 +527,10 @@ broker_count(const struct broker *b, struct broker_counts *ret)
 	ret->cached = cache_len(b->cache);
 	ret->failures = failures_len(b->failures);
 	ret->evicted = cache_evicted(b->cache);
+}
+
+const struct broker_options *
+broker_options_of(const struct broker *b)
+{
+	return &b->opt;
 }

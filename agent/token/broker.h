@@ -35,6 +35,7 @@ struct broker_options {
 	struct failures_options failures;
 	struct refresh_options refresh;
 	uint64_t linger_usec;	/* a flight may take this long, whoever waits */
+	uint64_t trouble_usec;	/* a failed flight tells of upstream for so long */
 	struct want_options want;
 };
 
@@ -79,6 +80,16 @@ void broker_flush_audience(struct broker *b, const char *audience);
 /* cache_walk() */
 size_t broker_walk(const struct broker *b, cache_look_fn *look, void *userdata);
 
+/* Can a token be had now, as far as is known without asking?  1: yes.  0: those in
+   the cache only.  Negative: none.  e says why for the last two: no account, all
+   flows denied, or trouble upstream, which is what flights that failed tell. */
+int broker_health(const struct broker *b, struct err *e);
+
+/* Run from the event loop when the answer may have changed by a flight's end or
+   with time; account and flows tell of theirs. */
+typedef void broker_health_fn(void *userdata);
+void broker_on_health(struct broker *b, broker_health_fn *changed, void *userdata);
+
 struct broker_counts {
 	unsigned flights, queued, waiters;
 	size_t cached, failures;
@@ -92,3 +103,4 @@ struct broker_counts {
 	uint64_t evicted;	/* tokens pushed out of the cache by others */
 };
 void broker_count(const struct broker *b, struct broker_counts *ret);
+const struct broker_options *broker_options_of(const struct broker *b);

@@ -67,6 +67,13 @@ struct broker {
 	TAILQ_HEAD(, flight) queue;
 	sd_event_source *run_queue;	/* a place became free, not by a landing */
 	struct broker_counts n;		/* .flights: running ones */
+	struct {
+		struct err e;
+		uint64_t until;		/* CLOCK_BOOTTIME; 0: there is none */
+	} trouble;
+	sd_event_source *health;
+	broker_health_fn *health_changed;
+	void *health_userdata;
 };
 
 /* At this turn of the event loop: CLOCK_BOOTTIME usec. */
@@ -102,6 +109,11 @@ void queue_ended(struct flight *fl);
 struct flight *queue_next(const struct broker *b);
 /* Somebody else wants what waits for its owner's turn.  True: it may start now. */
 bool queue_adopt(struct flight *fl, uint64_t owner);
+
+/* health.c: a flight has ended, with a token or not; and it no longer matters. */
+int health_init(struct broker *b);
+void health_landed(struct broker *b, const struct err *failed);
+void health_forget(struct broker *b);
 
 /* One caller more for this flight; the rest of *ret is the caller's to fill. */
 int ticket_new(struct flight *fl, const struct broker_want *want,

@@ -281,7 +281,7 @@ flows_error(const struct flows *fs, struct err *e)
 	for (size_t i = fs->len; i-- > 0;) {
 		const struct recipe *rc = &fs->recipe[i];
 
-		if (rc->denied)
+		if (rc->denied && recipe_now(rc) < rc->until)
 			*e = rc->why;
 		else if (!rc->flow->possible || rc->flow->possible(ctx, e) >= 0)
 			return 0;

@@ -63,7 +63,8 @@ void flows_flush(struct flows *fs);
    known at once. */
 void flows_account_changed(struct flows *fs);
 
-/* 0: some flow is not denied.  Else the first one's denial. */
+/* 0: some flow is not denied, or has been for so long that the next miss tries
+   it.  Else the first one's denial. */
 int flows_error(const struct flows *fs, struct err *e);
 /* In the order of configuration, one a flow and format.  Returns how many; why is
    valid until the next turn of the event loop. */

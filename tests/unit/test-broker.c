@@ -1407,6 +1407,136 @@ a_flush_forgets_tokens_and_failures_and_no_flights(void **state)
 }
 
 static void
+one_audience_can_be_flushed(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+
+	begin(w);
+	cached(w, "a", 0, LIFE);
+	cached(w, "b", 0, LIFE);
+	ask(w, &x, "c");
+	fails("c", ERR_GOOGLE);
+	broker_flush_audience(w->b, "a");
+	assert_int_equal(counts(w).cached, 1);
+	assert_int_equal(counts(w).failures, 1);
+	broker_flush_audience(w->b, "c");
+	assert_int_equal(counts(w).failures, 0);
+	ask(w, &y, "b");
+	assert_true(y.hit);
+	ask(w, &z, "c");
+	assert_int_equal(z.r, 0);
+	leave(&z);
+}
+
+/* --- health ------------------------------------------------------------------- */
+
+static unsigned health_told;
+
+static void
+on_health(void *userdata)
+{
+	health_told++;
+	assert_non_null(userdata);
+}
+
+static void
+trouble_is_believed_for_its_time_and_not_longer(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 };
+	struct err e;
+
+	w->opt.trouble_usec = 100 * MS;
+	begin(w);
+	health_told = 0;
+	broker_on_health(w->b, on_health, w);
+	assert_int_equal(broker_health(w->b, &e), 1);
+	ask(w, &x, "a");
+	fails("a", ERR_UNAVAILABLE);
+	assert_int_equal(health_told, 1);
+	assert_int_equal(broker_health(w->b, &e), -EHOSTUNREACH);
+	assert_string_equal(e.msg, "it fails");
+	assert_true(e.retry_usec > 0 && e.retry_usec <= 100 * MS);
+	RUN_UNTIL(w->event, health_told == 2);
+	assert_int_equal(broker_health(w->b, &e), 1);
+	assert_int_equal(begun, 1);		/* and nobody asked */
+}
+
+static void
+trouble_lasts_while_a_flight_is_under_way(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 };
+	struct err e;
+
+	w->opt.trouble_usec = 50 * MS;
+	begin(w);
+	ask(w, &x, "a");
+	fails("a", ERR_TIMEOUT);
+	ask(w, &y, "b");
+	fake_run_to(w->event, fake_now() + 60 * MS);
+	assert_int_equal(broker_health(w->b, &e), -ETIMEDOUT);
+	assert_int_equal(e.retry_usec, 0);
+	succeeds("b", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(broker_health(w->b, &e), 1);
+}
+
+static void
+what_google_says_no_to_ends_trouble(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+	struct err e;
+
+	w->opt.trouble_usec = USEC_PER_MIN;
+	begin(w);
+	ask(w, &x, "a");
+	fails("a", ERR_UNAVAILABLE);
+	ask(w, &y, "b");
+	fails("b", ERR_NOT_FOUND);		/* tells nothing */
+	assert_int_equal(broker_health(w->b, &e), -EHOSTUNREACH);
+	ask(w, &z, "c");
+	fails("c", ERR_GOOGLE);
+	assert_int_equal(broker_health(w->b, &e), 1);
+}
+
+static void
+in_trouble_the_cache_is_worth_something_until_it_expires(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 };
+	struct err e;
+
+	w->opt.trouble_usec = USEC_PER_MIN;
+	begin(w);
+	cached(w, "a", 3000, 2);
+	health_told = 0;
+	broker_on_health(w->b, on_health, w);
+	ask(w, &x, "b");
+	fails("b", ERR_UNAVAILABLE);
+	assert_int_equal(broker_health(w->b, &e), 0);
+	assert_string_equal(e.msg, "it fails");
+	RUN_UNTIL(w->event, health_told == 2);
+	assert_int_equal(broker_health(w->b, &e), -EHOSTUNREACH);
+	broker_flush(w->b);
+	assert_int_equal(broker_health(w->b, &e), 1);
+}
+
+static void
+without_an_account_no_token_can_be_had(void **state)
+{
+	struct world *w = *state;
+	struct err e;
+
+	begin(w);
+	assert_int_equal(broker_health(w->b, &e), -EHOSTUNREACH);
+	fake_say(w->mds, WHO, 404, "");
+	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_NONE);
+	assert_int_equal(broker_health(w->b, &e), -ENOENT);
+}
+
+static void
 it_may_be_freed_with_flights_under_way(void **state)
 {
 	struct world *w = *state;
@@ -1817,6 +1947,12 @@ main(void)
 		TEST(whose_budget_is_spent_begins_no_flight),
 		TEST(at_the_deadline_a_spent_budget_is_told_to_its_peer_alone),
 		TEST(anothers_share_is_nobodys_failure),
+		TEST(one_audience_can_be_flushed),
+		TEST(trouble_is_believed_for_its_time_and_not_longer),
+		TEST(trouble_lasts_while_a_flight_is_under_way),
+		TEST(what_google_says_no_to_ends_trouble),
+		TEST(in_trouble_the_cache_is_worth_something_until_it_expires),
+		TEST_LOST(without_an_account_no_token_can_be_had),
 		TEST(it_may_be_freed_with_flights_under_way),
 	};
 

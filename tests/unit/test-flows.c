@@ -543,6 +543,10 @@ all_denied_is_told_in_the_first_ones_words(void **state)
 	assert_string_equal(full.e.hint, "mend it");
 	assert_true(flows_error(w->fs, &e) < 0);
 	assert_string_equal(e.hint, "mend it");
+
+	/* When the next try is due, nobody knows. */
+	pass(w, SPAN + MS);
+	assert_int_equal(flows_error(w->fs, &e), 0);
 }
 
 /* --- how long --------------------------------------------------------------- */
