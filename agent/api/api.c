@@ -23,6 +23,8 @@ static const struct route {
 	{ "/healthz",		false,	true,	healthz,	NULL },
 	{ "/computeMetadata",	true,	false,	metadata_get,	NULL },
 	{ "/metrics",		false,	false,	metrics_get,	NULL },
+	{ "/v1/flush",		false,	false,	NULL,		v1_flush },
+	{ "/v1/status",		false,	false,	v1_status,	NULL },
 	{ "/v1/token",		false,	false,	v1_token,	NULL },
 	{ "/v1/whoami",		false,	false,	v1_whoami,	NULL },
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What the metadata server lacks: /v1/token, /v1/whoami, /healthz.  Also the one
-   way by which a token leaves for a client, reply_token(). */
+/* What the metadata server lacks: /v1/token, /v1/whoami.  Also the one way by which
+   a token leaves for a client, reply_token(). */
 
 #include <assert.h>
 #include <string.h>
@@ -10,7 +10,6 @@
 #include "api/requests.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "google/metadata.h"
 
 #define MIN_FRESH_MAX	3000	/* seconds; Google's tokens live for 3,600 */
 
@@ -468,27 +467,4 @@ v1_whoami(struct api *a, struct http_exchange *x)
 	buf_adds(&b, "}\n");
 	reply_ok(x, "application/json", NULL, buf_str(&b), b.len);
 	buf_free(&b);
-}
-
-/* /healthz: could a token be had now? */
-
-void
-healthz(struct api *a, struct http_exchange *x)
-{
-	const struct account *acc = a->ctx.account;
-	struct err e;
-
-	switch (account_state(acc)) {
-	case ACCOUNT_FOUND:
-		if (flows_error(a->ctx.flows, &e) >= 0)
-			return reply_ok(x, "text/plain", NULL, "ok\n", 3);
-		break;
-	case ACCOUNT_NONE:
-		metadata_no_account(&e);
-		break;
-	default:
-		account_sought_error(acc, &e);
-	}
-	e.status = 503;
-	reply_error(x, &e);
 }

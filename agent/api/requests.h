@@ -9,7 +9,7 @@
 
 /* Requests are counted by route and by what they were answered: the kind of
    failure, or that there was none. */
-#define API_ROUTES	7	/* routes[], and one for all that is none */
+#define API_ROUTES	9	/* routes[], and one for all that is none */
 #define API_CODES	(ERR_KINDS + 1)
 #define API_CODE_OK	ERR_KINDS
 
@@ -32,7 +32,9 @@ typedef void handler_fn(struct api *a, struct http_exchange *x);
 /* api_metadata.c: everything below /computeMetadata/, and "/" itself. */
 handler_fn metadata_root, metadata_get;
 /* api_v1.c */
-handler_fn v1_token, v1_whoami, healthz;
+handler_fn v1_token, v1_whoami;
+/* api_admin.c */
+handler_fn healthz, v1_status, v1_flush;
 /* api_metrics.c */
 handler_fn metrics_get;
 

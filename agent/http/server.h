@@ -93,8 +93,9 @@ void http_server_drain(struct http_server *s, void (*drained)(void *userdata),
 unsigned http_server_connections(const struct http_server *s);
 
 struct http_server_counts {
-	unsigned connections;	/* open now */
-	unsigned strangers;	/* of them */
+	unsigned connections;	/* open now ... */
+	unsigned most;		/* ... of options.max_connections */
+	unsigned strangers;	/* of those open now */
 	size_t buffers;		/* bytes, of options.max_buffers */
 	uint64_t accepted;	/* so far, those turned away among them */
 	uint64_t turned_away;	/* by max_connections or max_strangers, or for

@@ -465,8 +465,9 @@ check_heard(const struct world *w, const struct input *sent)
 		CHECK(has_line(p, head, "\r\nMetadata-Flavor: Google\r\n"));
 		CHECK(status < 400 || has_line(p, head, "\r\nGce-Oidc-Error: "));
 		field = memmem(p, head, "\r\nContent-Length: ", 18);
-		CHECK(field);
-		body = w->head_only[i] ? 0 : strtoul(field + 18, NULL, 10);
+		CHECK(!field == (status == 204));
+		body = w->head_only[i] || !field ? 0
+			: strtoul(field + 18, NULL, 10);
 		CHECK(head + body <= left);
 		if (status == 200)
 			check_token(p + head, body, sent);

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* For those who look after the agent: /healthz, /v1/status, /v1/flush. */
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "api/requests.h"
+#include "base/json.h"
+
+/* gce-oidc reads answers of up to 64 KiB; an entry of the cache takes at most
+   ENTRY_MAX, its audience escaped; the account's scopes get a share, too. */
+#define STATUS_MAX	(60 * 1024)
+#define ENTRY_MAX	(6 * 1024)
+#define SCOPES_MAX	(8 * 1024)
+
+/* Could a token be had now? */
+void
+healthz(struct api *a, struct http_exchange *x)
+{
+	struct err e;
+
+	if (broker_health(a->ctx.broker, &e) >= 0)
+		return reply_ok(x, "text/plain", NULL, "ok\n", 3);
+	e.status = 503;
+	reply_error(x, &e);
+}
+
+/* --- /v1/status ------------------------------------------------------------ */
+
+static uint64_t
+seconds_since(const struct api *a, uint64_t usec)
+{
+	return (api_now(a) - usec) / USEC_PER_SEC;
+}
+
+static void
+add_error(struct buf *b, const struct err *e)
+{
+	buf_addf(b, ",\"error\":\"%s\",\"why\":", err_kind_name(e->kind));
+	json_write_string(b, e->msg);
+	if (e->hint[0]) {
+		buf_adds(b, ",\"hint\":");
+		json_write_string(b, e->hint);
+	}
+}
+
+static void
+add_health(struct buf *b, const struct api *a)
+{
+	static const char *const words[] = { "none", "cached", "any" };
+	struct err e;
+	int r = broker_health(a->ctx.broker, &e);
+
+	buf_addf(b, ",\"health\":{\"tokens\":\"%s\"", words[r < 0 ? 0 : r + 1]);
+	if (r <= 0)
+		add_error(b, &e);
+	buf_addc(b, '}');
+}
+
+static void
+add_scopes(struct buf *b, const struct account *acc)
+{
+	char *const *scopes = account_scopes(acc);
+	size_t end = b->len + SCOPES_MAX, left_out = 0;
+
+	buf_adds(b, ",\"scopes\":[");
+	for (size_t i = 0; scopes[i]; i++) {
+		if (b->len + 2 * strlen(scopes[i]) > end) {
+			left_out++;
+			continue;
+		}
+		if (i > left_out)
+			buf_addc(b, ',');
+		json_write_string(b, scopes[i]);
+	}
+	buf_addf(b, "],\"scopes_left_out\":%zu", left_out);
+}
+
+static void
+add_flows(struct buf *b, const struct api *a)
+{
+	struct flow_status flows[FLOWS_MAX * TOKEN_FORMATS];
+	size_t n = flows_status(a->ctx.flows, flows);
+
+	buf_adds(b, ",\"flows\":[");
+	for (size_t i = 0; i < n; i++) {
+		buf_addf(b, "%s{\"flow\":\"%s\",\"format\":\"%s\",\"denied\":%s",
+			 i ? "," : "", flows[i].name,
+			 flows[i].format == TOKEN_FULL ? "full" : "standard",
+			 flows[i].denied ? "true" : "false");
+		if (flows[i].denied) {
+			add_error(b, flows[i].why);
+			buf_addf(b, ",\"again_in\":%" PRIu64,
+				 flows[i].again_usec / USEC_PER_SEC);
+		}
+		buf_addc(b, '}');
+	}
+	buf_addc(b, ']');
+}
+
+/* There is the VM's own in this version, and nothing else. */
+static void
+add_accounts(struct buf *b, const struct api *a)
+{
+	static const char *const states[] = {
+		[ACCOUNT_SOUGHT] = "sought",
+		[ACCOUNT_FOUND] = "found",
+		[ACCOUNT_NONE] = "none",
+	};
+	const struct account *acc = a->ctx.account;
+	const struct err *last = account_last_error(acc);
+
+	buf_addf(b, ",\"accounts\":[{\"account\":\"default\",\"state\":\"%s\"",
+		 states[account_state(acc)]);
+	if (account_email(acc)) {
+		buf_adds(b, ",\"email\":");
+		json_write_string(b, account_email(acc));
+		add_scopes(b, acc);
+	}
+	if (last)
+		add_error(b, last);
+	add_flows(b, a);
+	buf_adds(b, "}]");
+}
+
+static void
+add_upstreams(struct buf *b, const struct api *a)
+{
+	const struct http_upstream *u;
+
+	buf_adds(b, ",\"upstreams\":[");
+	for (unsigned i = 0; i < UPSTREAMS; i++) {
+		u = http_client_upstream(a->ctx.http, i);
+		buf_addf(b, "%s{\"upstream\":\"%s\",\"state\":\"%s\","
+			 "\"requests\":%" PRIu64 ",\"tries\":%" PRIu64,
+			 i ? "," : "", upstream_name(i), u->ended == 0 ? "unasked"
+			 : u->failing ? "failing" : "answers", u->requests,
+			 u->tries);
+		if (u->failed > 0) {
+			buf_addf(b, ",\"failed_ago\":%" PRIu64 ",\"why\":",
+				 seconds_since(a, u->failed));
+			json_write_string(b, u->why);
+		}
+		buf_addc(b, '}');
+	}
+	buf_addc(b, ']');
+}
+
+static void
+add_keyring(struct buf *b, const struct api *a)
+{
+	struct keyring_status k;
+
+	keyring_status(a->ctx.keyring, &k);
+	buf_addf(b, ",\"keyring\":{\"keys\":%zu,\"fresh_for\":%" PRIu64, k.keys,
+		 k.fresh_usec / USEC_PER_SEC);
+	if (k.e)
+		add_error(b, k.e);
+	buf_addc(b, '}');
+}
+
+static void
+add_limit(struct buf *b, const char *name, uint64_t now, uint64_t limit,
+	  uint64_t refused)
+{
+	buf_addf(b, "%s{\"limit\":\"%s\",\"now\":%" PRIu64 ",\"most\":%" PRIu64
+		 ",\"refused\":%" PRIu64 "}", b->data[b->len - 1] == '[' ? "" : ",",
+		 name, now, limit, refused);
+}
+
+/* What has one for each peer has no "now" of its own: null. */
+static void
+add_peer_limit(struct buf *b, const char *name, double limit, uint64_t refused)
+{
+	buf_addf(b, ",{\"limit\":\"%s\",\"now\":null,\"most\":%g,\"refused\":%"
+		 PRIu64 "}", name, limit, refused);
+}
+
+static void
+add_limits(struct buf *b, const struct api *a, struct http_exchange *x)
+{
+	const struct broker_options *o = broker_options_of(a->ctx.broker);
+	struct http_server_counts server;
+	struct broker_counts n;
+
+	http_server_count(http_exchange_server(x), &server);
+	broker_count(a->ctx.broker, &n);
+	buf_adds(b, ",\"limits\":[");
+	add_limit(b, "connections", server.connections, server.most,
+		  server.turned_away);
+	add_limit(b, "flights", n.flights, o->max_flights, 0);
+	add_limit(b, "waiters", n.waiters, o->max_waiters, n.waiters_full);
+	add_peer_limit(b, "connections-per-peer", a->opt.connections_per_peer,
+		       clients_refused(a->clients));
+	add_peer_limit(b, "requests-per-second", a->opt.limit.per_second,
+		       a->rate_limited);
+	buf_addf(b, "],\"cache\":{\"tokens\":%zu,\"most\":%zu,\"per_peer\":%zu,"
+		 "\"evicted\":%" PRIu64 ",\"failures\":%zu}", n.cached,
+		 o->cache.entries, o->cache.per_owner, n.evicted, n.failures);
+}
+
+struct listing {
+	struct buf *b;
+	int64_t now;
+	size_t n;
+};
+
+/* Whom an entry counts for: the agent itself, or a uid. */
+static void
+add_owner(struct buf *b, uint64_t owner)
+{
+	if (owner == CACHE_OWNER_AGENT)
+		buf_adds(b, ",\"owner\":\"agent\"");
+	else
+		buf_addf(b, ",\"owner\":\"%" PRIu64 "\"", owner);
+}
+
+static bool
+add_token(void *userdata, const struct cache_item *item)
+{
+	struct listing *l = userdata;
+	struct buf *b = l->b;
+
+	if (b->len + ENTRY_MAX > STATUS_MAX)
+		return false;
+	buf_addf(b, "%s{\"audience\":", l->n++ ? "," : "");
+	json_write_string(b, item->key->audience);
+	buf_addf(b, ",\"format\":\"%s\",\"seconds_left\":%" PRIu64 ",\"flow\":",
+		 token_is_full(item->token) ? "full" : "standard",
+		 token_left(item->token, l->now));
+	json_write_string(b, token_flow(item->token));
+	add_owner(b, item->owner);
+	buf_addc(b, '}');
+	return true;
+}
+
+static void
+add_tokens(struct buf *b, const struct api *a)
+{
+	struct listing l = { .b = b, .now = (int64_t)time(NULL) };
+	struct broker_counts n;
+	size_t shown;
+
+	broker_count(a->ctx.broker, &n);
+	buf_adds(b, ",\"tokens\":[");
+	shown = broker_walk(a->ctx.broker, add_token, &l);
+	buf_addf(b, "],\"tokens_left_out\":%zu", n.cached - shown);
+}
+
+/* Each part begins with a comma and ends whole; the tokens come last, because
+   they get the room that is left. */
+void
+v1_status(struct api *a, struct http_exchange *x)
+{
+	_cleanup_(buf_free) struct buf b = BUF_INIT(STATUS_MAX + ENTRY_MAX);
+	struct err e;
+
+	if (!request_admitted(a, x, POLICY_MONITOR))
+		return;
+	buf_addf(&b, "{\"version\":\"%s\",\"uptime\":%" PRIu64
+		 ",\"policy\":{\"mode\":\"enforce\",\"rules\":%zu}",
+		 PACKAGE_VERSION, seconds_since(a, a->started),
+		 policy_len(a->ctx.policy));
+	add_health(&b, a);
+	add_accounts(&b, a);
+	add_upstreams(&b, a);
+	add_keyring(&b, a);
+	add_limits(&b, a, x);
+	add_tokens(&b, a);
+	buf_adds(&b, "}\n");
+	if (b.overflow) {
+		err_set(&e, ERR_INTERNAL, "the status is longer than %d bytes",
+			STATUS_MAX);
+		return reply_error(x, &e);
+	}
+	reply_ok(x, "application/json", NULL, buf_str(&b), b.len);
+}
+
+/* --- /v1/flush ------------------------------------------------------------- */
+
+void
+v1_flush(struct api *a, struct http_exchange *x)
+{
+	_cleanup_(freep) char *audience = NULL;
+	struct err e;
+
+	if (!request_admitted(a, x, POLICY_ADMIN))
+		return;
+	if (http_exchange_body(x).len > 0) {
+		err_set(&e, ERR_REQUEST, "flush takes no body: name an audience as "
+			"a parameter");
+		return reply_error(x, &e);
+	}
+	if (request_has(x, "audience") &&
+	    !(audience = request_audience(a, x, &e)))
+		return reply_error(x, &e);
+
+	flows_flush(a->ctx.flows);
+	if (audience)
+		broker_flush_audience(a->ctx.broker, audience);
+	else
+		broker_flush(a->ctx.broker);
+	reply_counted(x, API_CODE_OK, &(struct http_reply){ .status = 204 });
+}
