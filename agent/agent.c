@@ -294,6 +294,11 @@ agent_serve(struct agent *agent, struct err *e)
 		.host = agent->host,
 	}, &config->api);
 
+	if (config->warm) {
+		r = broker_keep_warm(agent->broker, config->warm, e);
+		if (r < 0)
+			return r;
+	}
 	return http_server_new(agent->event, &config->server, &api_server_ops,
 			       agent->api, &agent->server, e);
 }

@@ -19,7 +19,6 @@
 #define DEFAULT_BUILT_IN	"50-default.conf (built in)"
 
 /* Not for people to turn: they bound memory, or are the protocol's. */
-#define MAX_AUDIENCE	2048
 #define MAX_BODY	(256 * 1024)
 #define MAX_BUFFERS	(16 * 1024 * 1024)
 #define MAX_FAILURES	1024
@@ -133,18 +132,11 @@ static const struct config_file_ops file_ops = {
 	.file = on_file,
 };
 
-/* Of sections there is one each: [account default] is the only one with a name. */
-static const char *
-option_name(const char *section)
-{
-	return strcmp(section, "account") == 0 ? "default" : NULL;
-}
-
 /* Where an option was written; NULL: nowhere. */
 static const struct config_setting *
 option_written(const struct loader *l, const char *section, const char *key)
 {
-	return config_record_find(&l->c->record, section, option_name(section),
+	return config_record_find(&l->c->record, section, config_section_name(section),
 				  key);
 }
 
@@ -199,29 +191,6 @@ check_pairs(struct loader *l, struct err *e)
 		*b = *a;
 	}
 	return 0;
-}
-
-/* The setting that a key of [timing] follows; NULL: it keeps its default. */
-static const struct config_setting *
-pair_written(const struct config *c, const char *key)
-{
-	const char *base = (const char *)c;
-
-	for (size_t i = 0; i < config_pairs_len; i++) {
-		const struct config_pair *p = &config_pairs[i];
-		bool first = strcmp(key, p->first) == 0;
-		const struct config_option *a, *b;
-
-		if (!first && strcmp(key, p->max) != 0)
-			continue;
-		a = &config_options[config_option_find("timing", p->first)];
-		b = &config_options[config_option_find("timing", p->max)];
-		if (*(const uint64_t *)(base + a->offset) ==
-		    *(const uint64_t *)(base + b->offset))
-			return config_record_find(&c->record, "timing", NULL,
-						  first ? p->max : p->first);
-	}
-	return NULL;
 }
 
 static int
@@ -316,6 +285,22 @@ config_share(unsigned whole, unsigned percent)
 	return MAX(1U, (unsigned)((uint64_t)whole * percent / 100));
 }
 
+/* What is to be there at all times must find room at all times. */
+static int
+check_warm(struct loader *l, struct err *e)
+{
+	const struct cache_options *o = &l->c->broker.cache;
+	size_t n = 0, most = MIN(o->entries, o->per_owner);
+
+	while (l->c->warm && l->c->warm[n])
+		n++;
+	if (n <= most)
+		return 0;
+	return option_error(l, "cache", "warm",
+			    err_set(e, ERR_REQUEST, "%zu audiences are more than "
+				    "entries or per-peer allow (%zu)", n, most), e);
+}
+
 static void
 set_constants(struct config *c)
 {
@@ -339,7 +324,7 @@ set_constants(struct config *c)
 	c->broker.peer_share = c->peer_share;
 	c->api.connections_share = share;
 	c->api.peer_buffers = MAX_PEER_BUFFERS;
-	c->api.max_audience = MAX_AUDIENCE;
+	c->api.max_audience = CONFIG_MAX_AUDIENCE;
 	c->api.limit.burst = BURST;
 	c->api.limit.peers = BUCKETS;
 }
@@ -365,6 +350,8 @@ finish(struct loader *l, struct err *e)
 	r = check_pairs(l, e);
 	if (r >= 0)
 		r = check_upstream(l, e);
+	if (r >= 0)
+		r = check_warm(l, e);
 	if (r < 0)
 		return r;
 	if (!l->c->flows[0])
@@ -419,68 +406,13 @@ config_load(const struct config_paths *paths, bool by_hand,
 	return r < 0 ? r : 0;
 }
 
-/* Dumping. */
-
-/* What holds where nothing was written. */
-static void
-dump_default(const struct config *c, const struct config_option *o,
-	     struct config_record *all)
+char **
+config_warm_free(char **list)
 {
-	struct config_setting s = {
-		.section = (char *)o->section,
-		.name = (char *)option_name(o->section),
-		.key = (char *)o->key,
-		.value = (char *)(o->value ?: ""),
-		.origin = (char *)"default",
-	};
-	const struct config_setting *as;
-
-	if (o->offset == offsetof(struct config, at.metadata)) {
-		s.value = c->at.metadata;
-		if (c->metadata_configured)
-			s.origin = (char *)"GCE_METADATA_HOST";
-	}
-	as = pair_written(c, o->key);
-	if (as) {
-		s.value = as->value;
-		s.origin = as->origin;
-		s.line = as->line;
-	}
-	config_record_set(all, &s, false);
-}
-
-static bool
-is_rule(const struct config_setting *s)
-{
-	return strcmp(s->section, "rule") == 0;
-}
-
-void
-config_dump(const struct config *c, FILE *out)
-{
-	struct config_record all = { 0 };
-
-	for (size_t i = 0; i < config_options_len; i++) {
-		const struct config_option *o = &config_options[i];
-		bool written = false;
-
-		for (size_t j = 0; j < c->record.n; j++) {
-			const struct config_setting *s = &c->record.v[j];
-
-			if (strcmp(s->section, o->section) != 0 ||
-			    strcmp(s->key, o->key) != 0)
-				continue;
-			config_record_set(&all, s, true);
-			written = true;
-		}
-		if (!written)
-			dump_default(c, o, &all);
-	}
-	for (size_t i = 0; i < c->record.n; i++)
-		if (is_rule(&c->record.v[i]))
-			config_record_set(&all, &c->record.v[i], true);
-	config_record_print(&all, out);
-	config_record_clear(&all);
+	for (size_t i = 0; list && list[i]; i++)
+		free(list[i]);
+	free(list);
+	return NULL;
 }
 
 struct config *
@@ -494,6 +426,7 @@ config_free(struct config *c)
 	endpoints_clear(&c->at);
 	free(c->ca_file);
 	free(c->proxy);
+	config_warm_free(c->warm);
 	free(c);
 	return NULL;
 }

@@ -41,6 +41,7 @@ struct config {
 	struct api_options api;
 	/* of account default; NULL ends */
 	const struct flow_ops *flows[FLOWS_MAX + 1];
+	char **warm;			/* audiences; NULL: none; NULL ends */
 	uint64_t detect_usec;		/* is there a metadata server at all? */
 	uint64_t drain_usec;		/* for exchanges in flight at the end */
 	struct policy *policy;
@@ -53,6 +54,8 @@ typedef void config_note_fn(void *userdata, const char *line);
 /* What holds where there is no file at all: the text of units/50-default.conf. */
 extern const char config_default_text[];
 
+#define CONFIG_MAX_AUDIENCE	2048	/* bytes */
+
 /* Read and judge everything.  by_hand: files may also belong to the user who
    runs this.  e->msg begins with "FILE:LINE: " or "FILE: "; for a bad variable of
    the environment with its name. */
@@ -63,4 +66,5 @@ int config_load(const struct config_paths *paths, bool by_hand,
    comment with where it was written; defaults, too. */
 void config_dump(const struct config *c, FILE *out);
 struct config *config_free(struct config *c);
+char **config_warm_free(char **list);
 DEFINE_CLEANUP(struct config *, config_free)

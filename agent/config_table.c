@@ -146,6 +146,44 @@ parse_flows(const struct config_option *o _unused_, const char *value,
 	return 0;
 }
 
+static int
+warm_add(char ***list, char *audience, struct err *e)
+{
+	char show[TEXT_SHOW_SIZE];
+	size_t n = 0;
+	int r = config_value_audience(audience, CONFIG_MAX_AUDIENCE, e);
+
+	for (; r >= 0 && *list && (*list)[n]; n++)
+		if (strcmp((*list)[n], audience) == 0)
+			r = err_set(e, ERR_REQUEST, "%s is named twice",
+				    text_show_str(show, audience));
+	if (r >= 0 && n == BROKER_WARM_MAX)
+		r = err_set(e, ERR_REQUEST, "more than %d audiences",
+			    BROKER_WARM_MAX);
+	if (r < 0) {
+		free(audience);
+		return r;
+	}
+	*list = xrealloc(*list, n + 2, sizeof(**list));
+	(*list)[n] = audience;
+	(*list)[n + 1] = NULL;
+	return 0;
+}
+
+static int
+parse_warm(const struct config_option *o _unused_, const char *value,
+	   void *ret, struct err *e)
+{
+	char ***list = ret, *word;
+	int r = 0;
+
+	if (!*value)
+		*list = config_warm_free(*list);
+	while (r >= 0 && (word = config_value_word(&value)))
+		r = warm_add(list, word, e);
+	return r;
+}
+
 #define AT(member)	offsetof(struct config, member)
 #define LOCAL(member)	AT(client.lane[HTTP_LANE_LOCAL].member)
 #define GOOGLE(member)	AT(client.lane[HTTP_LANE_GOOGLE].member)
@@ -182,6 +220,8 @@ const struct config_option config_options[] = {
 	  "10min", 0, 50 * M },
 	{ "cache", "refresh-idle-limit", parse_unsigned,
 	  AT(broker.refresh.idle_limit), "2", 0, 1000 },
+
+	{ "cache", "warm", parse_warm, AT(warm), NULL, 0, 0 },
 
 	{ "limits", "connections", parse_unsigned, AT(server.max_connections),
 	  "8192", 1, 65536 },
@@ -297,17 +337,24 @@ config_option_find(const char *section, const char *key)
 	return i;
 }
 
+const char *
+config_section_name(const char *section)
+{
+	return strcmp(section, "account") == 0 ? "default" : NULL;
+}
+
 bool
 config_option_is_list(const struct config_option *o)
 {
-	return o->parse == parse_flows;
+	return o->parse == parse_flows || o->parse == parse_warm;
 }
 
 int
 config_option_set(struct config *c, const struct config_option *o,
 		  const char *value, struct err *e)
 {
-	bool may_be_empty = o->parse == parse_flows || o->parse == parse_string;
+	bool may_be_empty = o->parse == parse_flows ||
+		o->parse == parse_string || o->parse == parse_warm;
 	int r;
 
 	if (!*value && !may_be_empty)

@@ -26,6 +26,10 @@ extern const size_t config_options_len;
    config_options_len if there is none. */
 size_t config_option_find(const char *section, const char *key);
 
+/* Of sections there is one each, and [account default] the only one with a name:
+   NULL for the others. */
+const char *config_section_name(const char *section);
+
 /* Do its values add up? */
 bool config_option_is_list(const struct config_option *o);
 

@@ -180,6 +180,36 @@ config_value_bool(const char *s, bool *ret, struct err *e)
 	return bad_value(s, "yes or no", e);
 }
 
+char *
+config_value_word(const char **s)
+{
+	const char *p = *s + strspn(*s, " \t");
+	char *word = xstrdup(p), *out = word;
+
+	for (; *p && *p != ' ' && *p != '\t'; p++) {
+		if (p[0] == '\\' && p[1])
+			p++;
+		*out++ = *p;
+	}
+	*out = '\0';
+	*s = p;
+	if (out > word)
+		return word;
+	free(word);
+	return NULL;
+}
+
+int
+config_value_audience(const char *s, size_t max, struct err *e)
+{
+	size_t len = strlen(s);
+
+	if (len > 0 && len <= max && text_is_utf8(s, len) && text_is_plain(s, len))
+		return 0;
+	return err_set(e, ERR_REQUEST, "an audience has 1 to %zu bytes of UTF-8 "
+		       "without control characters", max);
+}
+
 int
 config_value_proxy(const char *s, struct err *e)
 {

@@ -22,5 +22,12 @@ int config_value_percent(const char *s, unsigned min, unsigned max, unsigned *re
 /* yes no, true false, on off, 1 0 */
 int config_value_bool(const char *s, bool *ret, struct err *e);
 
+/* The next value of a list, newly allocated; values stand apart by blanks, and a
+   backslash takes the next byte as it is.  NULL where there is none. */
+char *config_value_word(const char **s);
+
+/* 1 to max bytes of UTF-8 without control characters. */
+int config_value_audience(const char *s, size_t max, struct err *e);
+
 /* The URL of an HTTP or SOCKS proxy: scheme, host, optional port and user. */
 int config_value_proxy(const char *s, struct err *e);

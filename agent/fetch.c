@@ -3,10 +3,9 @@
 /* --fetch: one token in the foreground, by the agent's own means. */
 
 #include <stdio.h>
-#include <string.h>
 
 #include "agent_parts.h"
-#include "base/text.h"
+#include "config_value.h"
 
 struct foreground {
 	struct agent *agent;
@@ -37,17 +36,6 @@ on_fetched(void *userdata, struct token *t, _unused_ enum broker_source source,
 	sd_event_exit(f->agent->event, t ? 0 : err_kind_exit_code(e->kind));
 }
 
-static int
-check_audience(const struct config *config, const char *s, struct err *e)
-{
-	size_t len = strlen(s), max = config->api.max_audience;
-
-	if (len > 0 && len <= max && text_is_utf8(s, len) && text_is_plain(s, len))
-		return 0;
-	return err_set(e, ERR_REQUEST, "an audience has 1 to %zu bytes of UTF-8 "
-		       "without control characters", max);
-}
-
 int
 agent_fetch(struct config *config, const char *audience)
 {
@@ -60,7 +48,7 @@ agent_fetch(struct config *config, const char *audience)
 
 	r = agent_new(config, &agent, &e);
 	if (r >= 0)
-		r = check_audience(config, audience, &e);
+		r = config_value_audience(audience, config->api.max_audience, &e);
 	if (r >= 0)
 		r = agent_detect(agent, &e);
 	if (r >= 0) {

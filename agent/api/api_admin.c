@@ -203,7 +203,7 @@ add_limits(struct buf *b, const struct api *a, struct http_exchange *x)
 
 struct listing {
 	struct buf *b;
-	int64_t now;
+	struct token_now now;
 	size_t n;
 };
 
@@ -229,7 +229,7 @@ add_token(void *userdata, const struct cache_item *item)
 	json_write_string(b, item->key->audience);
 	buf_addf(b, ",\"format\":\"%s\",\"seconds_left\":%" PRIu64 ",\"flow\":",
 		 token_is_full(item->token) ? "full" : "standard",
-		 token_left(item->token, l->now));
+		 token_left(item->token, &l->now) / USEC_PER_SEC);
 	json_write_string(b, token_flow(item->token));
 	add_owner(b, item->owner);
 	buf_addc(b, '}');
@@ -239,7 +239,7 @@ add_token(void *userdata, const struct cache_item *item)
 static void
 add_tokens(struct buf *b, const struct api *a)
 {
-	struct listing l = { .b = b, .now = (int64_t)time(NULL) };
+	struct listing l = { .b = b, .now = clock_now(a->ctx.clock) };
 	struct broker_counts n;
 	size_t shown;
 
@@ -283,7 +283,7 @@ v1_status(struct api *a, struct http_exchange *x)
 void
 v1_flush(struct api *a, struct http_exchange *x)
 {
-	_cleanup_(freep) char *audience = NULL;
+	const char *audience = NULL;
 	struct err e;
 
 	if (!request_admitted(a, x, POLICY_ADMIN))

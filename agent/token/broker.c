@@ -33,7 +33,9 @@ flight_new(struct broker *b, const struct token_key *key, uint64_t owner)
 	struct flight *fl = xcalloc(1, sizeof(*fl));
 
 	fl->broker = b;
-	fl->share = share_ref(b, owner);
+	fl->warm = warm_find(b, key) >= 0;
+	fl->share = share_ref(b, fl->warm ? CACHE_OWNER_AGENT : owner);
+	b->warm.running += fl->warm;
 	fl->deadline = broker_boot(b) + b->opt.linger_usec;
 	fl->bytes = token_key_bytes(key, &fl->len);
 	fl->key = token_key_read(fl->bytes);
@@ -56,6 +58,8 @@ void
 flight_free(struct flight *fl)
 {
 	assert(TAILQ_EMPTY(&fl->tickets));
+	if (fl->warm)
+		warm_left(fl->broker);
 	queue_remove(fl);
 	flight_hide(fl);
 	share_unref(fl->share);
@@ -74,7 +78,8 @@ payer_of(uint64_t owner)
 uint64_t
 flight_payer(const struct flight *fl)
 {
-	return fl->ahead ? HTTP_PAYER_NOBODY : payer_of(fl->share->owner);
+	return fl->ahead || fl->warm ? HTTP_PAYER_NOBODY
+				     : payer_of(fl->share->owner);
 }
 
 static int
@@ -201,6 +206,8 @@ flight_land(struct flight *fl, struct token *token, const struct err *failed)
 		else
 			ticket_end(t, token, t->source, NULL);
 	}
+	if (fl->warm)
+		warm_landed(b, fl->key, failed);
 	flight_free(fl);
 }
 
@@ -244,17 +251,19 @@ on_fetched(void *userdata, struct token *token, const struct err *failed)
 	broker_run_queue(b);
 }
 
-/* Fetch anew what somebody has used since it was last fetched. */
-static void
-refresh(struct broker *b, const struct token_key *key, uint64_t owner)
+void
+broker_refresh(struct broker *b, const struct token_key *key, uint64_t owner)
 {
 	struct flight *fl;
 	struct err e;
 	size_t len;
 	_cleanup_(freep) char *bytes = token_key_bytes(key, &len);
 
-	if (flight_find(b, bytes, len))
+	fl = flight_find(b, bytes, len);
+	if (fl) {
+		fl->ahead = true;
 		return;
+	}
 	fl = flight_new(b, key, owner);
 	fl->ahead = true;
 	if (flight_launch(fl, &e) < 0)
@@ -271,8 +280,8 @@ on_refresh(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
 	unsigned unused;
 
 	while (cache_due(b->cache, now, &key, &owner, &unused)) {
-		if (unused < b->opt.refresh.idle_limit)
-			refresh(b, key, owner);
+		if (unused < b->opt.refresh.idle_limit || warm_find(b, key) >= 0)
+			broker_refresh(b, key, owner);
 		free(key);
 	}
 	arm_refresh(b);
@@ -363,6 +372,8 @@ take_off(struct broker *b, const struct token_key *key,
 		if (r >= 0)
 			return 0;
 		failures_put(b->failures, fl->bytes, fl->len, e, broker_boot(b));
+		if (fl->warm)
+			warm_landed(b, key, e);
 		*ret = ticket_free(*ret);
 	}
 	flight_free(fl);
@@ -491,6 +502,7 @@ broker_free(struct broker *b)
 	sd_event_source_unref(b->refresh);
 	sd_event_source_unref(b->run_queue);
 	sd_event_source_unref(b->health);
+	sd_event_source_unref(b->warm.timer);
 	cache_free(b->cache);
 	failures_free(b->failures);
 	sd_event_unref(b->event);
@@ -503,6 +515,7 @@ broker_flush(struct broker *b)
 {
 	cache_flush(b->cache);
 	failures_flush(b->failures);
+	warm_all(b);
 	health_forget(b);
 }
 
@@ -511,6 +524,7 @@ broker_flush_audience(struct broker *b, const char *audience)
 {
 	cache_drop_audience(b->cache, audience);
 	failures_drop_audience(b->failures, audience);
+	warm_all(b);
 	health_forget(b);
 }
 

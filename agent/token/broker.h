@@ -80,6 +80,13 @@ void broker_flush_audience(struct broker *b, const char *audience);
 /* cache_walk() */
 size_t broker_walk(const struct broker *b, cache_look_fn *look, void *userdata);
 
+#define BROKER_WARM_MAX	64
+
+/* Have a token for each of these audiences in the cache as soon as there is an
+   account, and keep it fresh, used or not.  The list ends with NULL and is
+   borrowed; once. */
+int broker_keep_warm(struct broker *b, char *const *audiences, struct err *e);
+
 /* Can a token be had now, as far as is known without asking?  1: yes.  0: those in
    the cache only.  Negative: none.  e says why for the last two: no account, all
    flows denied, or trouble upstream, which is what flights that failed tell. */

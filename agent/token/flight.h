@@ -44,6 +44,7 @@ struct flight {
 	size_t len;
 	uint64_t deadline;		/* the longest of all who wait or waited */
 	bool ahead;			/* a refresh: wanted even if nobody waits */
+	bool warm;			/* of an audience that is kept warm */
 	struct fetch *fetch;		/* NULL while queued */
 	TAILQ_HEAD(, ticket) tickets;
 };
@@ -74,6 +75,13 @@ struct broker {
 	sd_event_source *health;
 	broker_health_fn *health_changed;
 	void *health_userdata;
+	struct {
+		char *const *audience;
+		size_t len;
+		uint64_t due[BROKER_WARM_MAX];	/* CLOCK_BOOTTIME; or UINT64_MAX */
+		unsigned running;
+		sd_event_source *timer;
+	} warm;
 };
 
 /* At this turn of the event loop: CLOCK_BOOTTIME usec. */
@@ -109,6 +117,17 @@ void queue_ended(struct flight *fl);
 struct flight *queue_next(const struct broker *b);
 /* Somebody else wants what waits for its owner's turn.  True: it may start now. */
 bool queue_adopt(struct flight *fl, uint64_t owner);
+
+/* A flight for nobody, if there is none already. */
+void broker_refresh(struct broker *b, const struct token_key *key, uint64_t owner);
+
+/* warm.c: the audience's index, -1: it is none of these; one of them has come, or
+   not; a flight to one is gone; all of them are wanted (again). */
+ssize_t warm_find(const struct broker *b, const struct token_key *key);
+void warm_landed(struct broker *b, const struct token_key *key,
+		 const struct err *failed);
+void warm_left(struct broker *b);
+void warm_all(struct broker *b);
 
 /* health.c: a flight has ended, with a token or not; and it no longer matters. */
 int health_init(struct broker *b);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <time.h>
@@ -1536,6 +1537,166 @@ without_an_account_no_token_can_be_had(void **state)
 	assert_int_equal(broker_health(w->b, &e), -ENOENT);
 }
 
+/* --- audiences that are kept warm --------------------------------------------- */
+
+static void
+warm_audiences_are_fetched_before_anybody_asks(void **state)
+{
+	static char *const list[] = { (char *)"a", (char *)"b", NULL };
+	struct world *w = *state;
+	struct caller x = { 0 };
+
+	begin(w);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	RUN_UNTIL(w->event, begun == 2);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	succeeds("b", VEC_EMAIL, 0, LIFE);
+	ask(w, &x, "a");
+	assert_true(x.hit);
+	assert_int_equal(w->asked, 0);
+	assert_int_equal(begun, 2);
+}
+
+static void
+a_few_warm_audiences_fly_at_a_time(void **state)
+{
+	static char *const list[] = { (char *)"a", (char *)"b", (char *)"c",
+		(char *)"d", (char *)"e", (char *)"f", NULL };
+	struct world *w = *state;
+	struct caller x = { 0 };
+
+	w->opt.max_flights = 16;
+	begin(w);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	RUN_UNTIL(w->event, begun == 4);
+	for (int i = 0; i < 5; i++)
+		assert_true(sd_event_run(w->event, 0) >= 0);
+	assert_int_equal(begun, 4);
+	/* A caller need not wait for them, and takes one off their hands. */
+	ask(w, &x, "f");
+	assert_int_equal(begun, 5);
+	succeeds("f", VEC_EMAIL, 0, LIFE);
+	assert_true(x.got);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	RUN_UNTIL(w->event, in_flight("e"));
+	assert_int_equal(begun, 6);
+}
+
+static void
+a_warm_audience_is_tried_until_it_is_had(void **state)
+{
+	static char *const list[] = { (char *)"a", NULL };
+	struct world *w = *state;
+	struct caller x = { 0 };
+
+	begin(w);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	for (unsigned i = 1; i <= 3; i++) {
+		RUN_UNTIL(w->event, begun == i);
+		fails("a", i == 2 ? ERR_BUSY : ERR_UNAVAILABLE);
+	}
+	RUN_UNTIL(w->event, begun == 4);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	ask(w, &x, "a");
+	assert_true(x.hit);
+}
+
+static void
+a_warm_audience_is_refreshed_though_nobody_asks(void **state)
+{
+	static char *const list[] = { (char *)"a", NULL };
+	struct world *w = *state;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 0 };
+	begin(w);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	for (unsigned i = 1; i <= 3; i++) {
+		RUN_UNTIL(w->event, begun == i);
+		succeeds("a", VEC_EMAIL, 0, 2);
+	}
+}
+
+static void
+warm_audiences_count_for_the_agent_whoever_asks(void **state)
+{
+	static char *const list[] = { (char *)"a", NULL };
+	struct world *w = *state;
+	struct caller x = { .want.owner = 9 }, y = { 0 }, z[60] = { { .r = 0 } };
+	static char names[60][8];
+
+	begin(w);
+	ask(w, &x, "early");
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	ask(w, &y, "a");
+	succeeds("early", VEC_EMAIL, 0, LIFE);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	/* Its first caller's share is 50, and all of that is used up. */
+	for (size_t i = 0; i < ARRAY_SIZE(z); i++) {
+		snprintf(names[i], sizeof(names[i]), "z%zu", i);
+		ask(w, &z[i], names[i]);
+		succeeds(names[i], VEC_EMAIL, 0, LIFE);
+	}
+	y = (struct caller){ 0 };
+	ask(w, &y, "a");
+	assert_true(y.hit);
+}
+
+static void
+a_flush_makes_them_wanted_again(void **state)
+{
+	static char *const list[] = { (char *)"a", NULL };
+	struct world *w = *state;
+
+	begin(w);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	RUN_UNTIL(w->event, begun == 1);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	broker_flush_audience(w->b, "a");
+	RUN_UNTIL(w->event, begun == 2);
+	fails("a", ERR_GOOGLE);
+	broker_flush(w->b);
+	RUN_UNTIL(w->event, begun == 3);
+}
+
+static void
+nothing_is_warm_before_there_is_an_account(void **state)
+{
+	static char *const list[] = { (char *)"a", NULL };
+	struct world *w = *state;
+
+	begin(w);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	for (int i = 0; i < 5; i++)
+		assert_true(sd_event_run(w->event, MS) >= 0);
+	assert_int_equal(begun, 0);
+	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
+	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
+	broker_flush(w->b);		/* as for every change of account */
+	RUN_UNTIL(w->event, begun == 1);
+}
+
+static void
+a_caller_who_leaves_takes_no_warm_flight_along(void **state)
+{
+	static char *const list[] = { (char *)"w", NULL };
+	struct caller x[4] = { { .r = 0 } };
+	static const char *const names[] = { "a", "b", "c", "w" };
+	struct world *w = *state;
+
+	begin(w);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		ask(w, &x[i], names[i]);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	for (int i = 0; i < 5; i++)
+		assert_true(sd_event_run(w->event, MS) >= 0);
+	assert_int_equal(counts(w).queued, 1);
+	leave(&x[3]);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	RUN_UNTIL(w->event, in_flight("w"));
+	leave(&x[1]);
+	leave(&x[2]);
+}
+
 static void
 it_may_be_freed_with_flights_under_way(void **state)
 {
@@ -1953,6 +2114,14 @@ main(void)
 		TEST(what_google_says_no_to_ends_trouble),
 		TEST(in_trouble_the_cache_is_worth_something_until_it_expires),
 		TEST_LOST(without_an_account_no_token_can_be_had),
+		TEST(warm_audiences_are_fetched_before_anybody_asks),
+		TEST(a_few_warm_audiences_fly_at_a_time),
+		TEST(a_warm_audience_is_tried_until_it_is_had),
+		TEST(a_warm_audience_is_refreshed_though_nobody_asks),
+		TEST(warm_audiences_count_for_the_agent_whoever_asks),
+		TEST(a_flush_makes_them_wanted_again),
+		TEST_LOST(nothing_is_warm_before_there_is_an_account),
+		TEST(a_caller_who_leaves_takes_no_warm_flight_along),
 		TEST(it_may_be_freed_with_flights_under_way),
 	};
 

@@ -568,7 +568,11 @@ static const struct {
 	{ LEN("[agent]\naudit = new\n"), ":2: unknown key audit in [agent]" },
 	{ LEN("[upstream]\nuniverse = x.example\n"),
 	  ":2: unknown key universe in [upstream]" },
-	{ LEN("[cache]\nwarm = x\n"), ":2: unknown key warm in [cache]" },
+	{ LEN("[cache]\nlukewarm = x\n"),
+	  ":2: unknown key lukewarm in [cache]" },
+	{ LEN("[cache]\nwarm = a b\nwarm = a\n"), ":3: warm: a is named twice" },
+	{ LEN("[cache]\nper-peer = 2\nwarm = a b\nwarm = c\n"),
+	  ":4: warm: 3 audiences are more than entries or per-peer allow (2)" },
 	{ LEN("[timing]\nentries = 1\n"),
 	  ":2: unknown key entries in [timing]" },
 	{ LEN("[account default]\ncredentials = adc\n"),
@@ -688,6 +692,44 @@ every_mistake_has_its_line_and_words(void **state _unused_)
 		put(ETC "/agent.conf", mistakes[i].text, mistakes[i].len);
 		load_fails(&paths, true, words);
 	}
+}
+
+static void
+warm_audiences(void **state _unused_)
+{
+	_cleanup_(buf_free) struct buf text = BUF_INIT(64 * 1024);
+	struct config *c;
+
+	put_text(ETC "/agent.conf", "[cache]\nwarm = a\nwarm =\n"
+		 "warm = https://x  two\\ words\\\\nwarm = \"y #1\"\n");
+	c = load(&paths);
+	assert_string_equal(c->warm[0], "https://x");
+	assert_string_equal(c->warm[1], "two words\\");
+	assert_string_equal(c->warm[2], "y");
+	assert_string_equal(c->warm[3], "#1");
+	assert_null(c->warm[4]);
+	config_free(c);
+
+	buf_adds(&text, "[cache]\n");
+	for (int i = 0; i < BROKER_WARM_MAX; i++)
+		buf_addf(&text, "warm = a%d\n", i);
+	put_text(ETC "/agent.conf", buf_str(&text));
+	config_free(load(&paths));
+	buf_adds(&text, "warm = z\n");
+	put_text(ETC "/agent.conf", buf_str(&text));
+	load_fails(&paths, true, "@" ETC "/agent.conf:66: warm: more than 64 "
+		   "audiences");
+
+	buf_reset(&text);
+	buf_adds(&text, "[cache]\nwarm = ");
+	for (int i = 0; i < CONFIG_MAX_AUDIENCE; i++)
+		buf_addc(&text, 'x');
+	put_text(ETC "/agent.conf", buf_str(&text));
+	config_free(load(&paths));
+	buf_addc(&text, 'x');
+	put_text(ETC "/agent.conf", buf_str(&text));
+	load_fails(&paths, true, "@" ETC "/agent.conf:2: warm: an audience has 1 "
+		   "to 2048 bytes of UTF-8 without control characters");
 }
 
 static void
@@ -985,6 +1027,7 @@ main(void)
 		T(a_rule_belongs_to_one_file),
 		T(notes_name_file_and_line),
 		T(every_mistake_has_its_line_and_words),
+		T(warm_audiences),
 		T(what_is_too_large),
 		T(too_many_files),
 		T(what_is_no_file),
