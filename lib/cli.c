@@ -16,6 +16,7 @@ static const struct cli_command *const commands[] = {
 	&cli_decode,
 	&cli_whoami,
 	&cli_status,
+	&cli_wait,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -60,7 +60,7 @@ struct cli {
 };
 
 extern const struct cli_command cli_audience, cli_decode, cli_request,
-	cli_status, cli_token, cli_whoami;
+	cli_status, cli_token, cli_wait, cli_whoami;
 
 int cli_main(int argc, char **argv);
 

@@ -380,7 +380,8 @@ def test_wrong_usage_is_exit_2(cli, fake, args):
 def test_help_and_version_everywhere(cli):
     assert re.fullmatch(r"gce-oidc \S+\n", cli("--version").stdout)
     assert "COMMAND" in cli("--help").stdout
-    for command in ("token", "request", "audience", "decode", "whoami", "status"):
+    for command in ("token", "request", "audience", "decode", "whoami", "status",
+                    "wait"):
         assert command in cli("--help").stdout
         for option in ("--help", "--version"):
             result = cli(command, option)
