@@ -274,9 +274,10 @@ const struct config_option config_options[] = {
 	TIMING("iat-skew", AT(flow.iat_skew_usec), "5min", 0, H),
 	TIMING("token-life-max", AT(flow.token_life_max_usec), "24h", S, 24 * H),
 
-	TIMING("clock-agree", AT(clock.agree_usec), "5s", 0, M),
+	TIMING("clock-agree", AT(clock.agree_usec), "5s", S, M),
 	TIMING("clock-correct", AT(clock.correct_usec), "10s", 0, 10 * M),
-	TIMING("clock-limit", AT(clock.limit_usec), "10min", 0, 10 * M),
+	TIMING("clock-limit", AT(clock.limit_usec), "10min", 10 * S,
+	       10 * M),
 
 	TIMING("denial-doubt", AT(flows_opt.doubt_usec), "5s", 0, M),
 	TIMING("denied-flow", AT(flows_opt.again_usec), "1min", MS, 24 * H),
