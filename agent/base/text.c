@@ -8,6 +8,10 @@
 #define JWT_MARK	"eyJ"		/* '{"' in base64url: every JWT */
 #define JWT_MIN		16		/* characters behind it */
 #define ACCESS_MARK	"ya29."		/* Google's access tokens */
+#define PIECE		16		/* characters that may be one of a secret */
+#define PIECE_CHANGES	7		/* of kind, of the 9 that chance makes */
+#define HEX_MIN		32		/* digits: 16 bytes */
+#define KEY_ID		40		/* as many name a key, which is no secret */
 
 static bool
 is_alnum(unsigned char c)
@@ -35,6 +39,53 @@ starts_with(const unsigned char *s, size_t len, const char *mark)
 	return len >= n && memcmp(s, mark, n) == 0;
 }
 
+/* Do small letters, capitals and digits take turns as in base64, and as they do
+   not in words, names and paths? */
+static bool
+looks_random(const unsigned char s[static PIECE])
+{
+	unsigned seen = 0, changes = 0, last = 0, kind;
+
+	for (size_t i = 0; i < PIECE; i++) {
+		if (!is_alnum(s[i]))
+			continue;
+		kind = s[i] >= 'a' ? 1 : s[i] >= 'A' ? 2 : 4;
+		changes += last != 0 && kind != last;
+		seen |= kind;
+		last = kind;
+	}
+	return seen == 7 && changes >= PIECE_CHANGES;
+}
+
+/* Either alphabet, and what forms make of its signs. */
+static bool
+is_base64(unsigned char c)
+{
+	return is_alnum(c) || (c && strchr("+/-_=%", c));
+}
+
+static size_t
+hex_span(const unsigned char *s, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && text_hex_digit((char)s[n]) >= 0)
+		n++;
+	return n;
+}
+
+/* Of "%65%79%4A...", which nobody writes who means ASCII. */
+static size_t
+percent_span(const unsigned char *s, size_t len)
+{
+	size_t n = 0;
+
+	while (n + 3 <= len && s[n] == '%' && s[n + 1] >= '2' && s[n + 1] <= '7' &&
+	       text_hex_digit((char)s[n + 2]) >= 0)
+		n += 3;
+	return n;
+}
+
 /* The length of the secret that begins at s, or 0. */
 static size_t
 secret_span(const unsigned char *s, size_t len)
@@ -49,6 +100,31 @@ secret_span(const unsigned char *s, size_t len)
 			return n;
 	}
 	return 0;
+}
+
+/* The length of what may be a piece of a secret, encoded or without the beginning
+   that secret_span() knows it by, or 0.  before: the byte in front, or 0. */
+static size_t
+piece_span(const unsigned char *s, size_t len, unsigned char before)
+{
+	bool random = false;
+	size_t n = 0;
+
+	if (!is_base64(before)) {
+		/* All of it or nothing, up to what is known for certain. */
+		while (n < len && is_base64(s[n]) &&
+		       secret_span(s + n, len - n) == 0)
+			n++;
+		for (size_t i = 0; !random && i + PIECE <= n; i++)
+			random = looks_random(s + i);
+		if (random)
+			return n;
+	}
+	n = percent_span(s, len);
+	if (n >= 3 * PIECE)
+		return n;
+	n = text_hex_digit((char)before) < 0 ? hex_span(s, len) : 0;
+	return n >= HEX_MIN && n != KEY_ID ? n : 0;
 }
 
 /* One byte as shown; returns how long that is. */
@@ -78,6 +154,8 @@ text_show(char ret[static TEXT_SHOW_SIZE], const void *s, size_t len)
 
 	for (size_t i = 0; i < len; i += secret ? secret : 1) {
 		secret = secret_span(in + i, len - i);
+		if (secret == 0)
+			secret = piece_span(in + i, len - i, i ? in[i - 1] : 0);
 		piece = secret ? MASK : byte;
 		n = secret ? strlen(MASK) : show_byte(byte, in[i]);
 		if (n > TEXT_SHOW_MAX - used) {

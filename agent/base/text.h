@@ -12,7 +12,10 @@
 /* Printable ASCII stays, everything else (and the backslash) becomes \xNN; cut
    at TEXT_SHOW_MAX bytes with "..." behind.  Anything that looks like a JWT
    ("eyJ" and 16 or more of the base64url alphabet and dots) or an OAuth access
-   token ("ya29.") is masked.  ret is NUL-terminated always; returns ret. */
+   token ("ya29.") is masked; so is what may be a piece of one or its encoding: 16
+   or more of base64 in which letters and digits mix as by chance, 16 ASCII
+   characters in percent form, 32 hexadecimal digits but not 40, which are a key's
+   name.  ret is NUL-terminated always; returns ret. */
 char *text_show(char ret[static TEXT_SHOW_SIZE], const void *s, size_t len);
 char *text_show_str(char ret[static TEXT_SHOW_SIZE], const char *s);
 

@@ -805,6 +805,52 @@ def test_huge(emulator, framing):
     assert len(ask(emulator, emulator.certs).json()["padding"]) == 3 << 20
 
 
+def test_secrets_are_all_that_was_issued_or_received(emulator):
+    jwt = assertion(emulator)
+    token = exchange(emulator, jwt).json()["id_token"]
+    minted = emulator.mint()
+    text, _, signature = jwt.rpartition(".")
+    signature += "=" * (-len(signature) % 4)
+    known = emulator.secrets()
+    assert {known[jwt], known[text]} == {"assertion"}
+    assert {known[token], known[minted]} == {"ID token"}
+    assert known[bearer(emulator)] == "access token"
+    assert known[signature.replace("-", "+").replace("_", "/")] == "signature"
+    page(emulator, "of-somebody-else")
+    assert emulator.secrets()["of-somebody-else"] == "bearer"
+
+
+@pytest.mark.parametrize("first, form, shown", [
+    ("headers", "plain", lambda token: token),
+    ("headers", "base64", lambda token: base64.b64encode(token.encode()).decode()[:100]),
+    ("headers", "hex", lambda token: token.encode().hex()),
+    ("headers", "percent", lambda token: "".join(f"%{byte:02X}" for byte in token.encode())),
+    ("headers", "middle", lambda token: token[20:]),
+    ("body", "plain", lambda token: base64.b64encode(b"what is to be signed, at some length").decode()),
+])
+def test_echo_shows_what_came_in_every_place(emulator, first, form, shown):
+    token = bearer(emulator)
+    emulator.fault("iam", "echo", status=403, first=first, form=form)
+    payload = base64.b64encode(b"what is to be signed, at some length").decode()
+    answer = iam(emulator, "signBlob", {"payload": payload}, token)
+    error = answer.json()["error"]
+    assert answer.status == 403
+    for text in (error["message"], error["details"][0]["reason"], error["details"][0]["metadata"]["consumer"]):
+        assert shown(token) in text
+    for name in ("Date", "Retry-After", "WWW-Authenticate", "ETag"):
+        assert shown(token)[:800] in answer.header(name)
+
+
+def test_echo_shows_the_good_answer_and_takes_a_code(emulator):
+    emulator.fault("token-endpoint", "echo", status=400, first="answer", code="invalid_grant")
+    answer = exchange(emulator, assertion(emulator)).json()
+    assert answer["error"] == "invalid_grant"
+    assert emulator.secrets()[answer["error_description"].split()[0]] == "ID token"
+    emulator.fault("metadata", "echo", status=404, first="answer", page=True)
+    answer = metadata(emulator, ACCOUNTS + "/default/token")
+    assert answer.status == 404 and "<p>ya29.c." in answer.text()
+
+
 def test_redirect(emulator):
     emulator.fault("iam", "redirect", status=308, location="https://example.com/")
     answer = iam(emulator, "signBlob", {"payload": "aGk="})

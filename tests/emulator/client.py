@@ -94,6 +94,10 @@ class Emulator:
         """An ID token for the application, with these claims instead of the usual; None takes one away."""
         return self._call("POST", "/mint", {"key": key, "claims": claims})["token"]
 
+    def secrets(self):
+        """{value: what it is} of all that grants access, issued or received since the start."""
+        return self._call("GET", "/secrets")
+
     def keys(self):
         return self._call("GET", "/keys")
 

@@ -6,6 +6,7 @@ GET  /counts                 per service: requests by "METHOD path", total, conn
 GET  /settings               what POST /set can change, as it is now: see world.Settings
 GET  /faults                 those in force, with their hits
 GET  /keys                   {"google": JWK set, "account": JWK set}
+GET  /secrets                {VALUE: what it is}: tokens, assertions, signatures, bearers issued or received so far
 POST /set      {NAME: VALUE, ...}
 POST /reset                  settings, faults, records and counts as at the start; keys and issued tokens stay
 POST /fault    {"service", "kind", "match", "times", "after", "seconds", ...} -> {"id"}: see faults.py
@@ -41,6 +42,7 @@ class Control:
             ("GET", "/settings"): lambda request, body: dataclasses.asdict(self._world.settings),
             ("GET", "/faults"): lambda request, body: [fault.describe() for fault in self._world.faults],
             ("GET", "/keys"): self._keys,
+            ("GET", "/secrets"): lambda request, body: self._world.secrets,
             ("POST", "/set"): self._set,
             ("POST", "/reset"): self._reset,
             ("POST", "/fault"): self._fault,
@@ -127,6 +129,10 @@ class Control:
                 raise ValueError(f"{key}: wrong type")
         if body.get("kind") == "status" and body.get("reason") not in (None, *service.errors):
             raise ValueError(f"reason: one of {', '.join(service.errors)}")
+        if body.get("first") not in (None, *faults.ECHO_FIRST):
+            raise ValueError(f"first: one of {', '.join(faults.ECHO_FIRST)}")
+        if body.get("form") not in (None, *faults.ECHO_FORMS):
+            raise ValueError(f"form: one of {', '.join(faults.ECHO_FORMS)}")
         if "wrong" in body and body["wrong"] not in faults.WRONG_CLAIMS:
             raise ValueError(f"wrong: one of {', '.join(faults.WRONG_CLAIMS)}")
         if body.get("kind") == "tls" and (body.get("certificate") not in ("wrong-host", "expired", "unknown-ca")
@@ -151,7 +157,9 @@ class Control:
         claims = {name: value for name, value in {**claims, **body.get("claims", {})}.items() if value is not None}
         by = {"google": lambda: world.google_keys[0], "account": lambda: world.account_key(email),
               "stranger": keys.SigningKey}
-        return {"token": keys.encode_jwt(by[body.get("key", "google")](), claims)}
+        token = keys.encode_jwt(by[body.get("key", "google")](), claims)
+        world.remember("ID token", token)
+        return {"token": token}
 
     def _rotate(self, _request, body):
         """{"which": "google" or "account", "keep_old": true}"""

@@ -26,7 +26,7 @@ import wire
 from certs import Certificates
 from control import Control
 from iam import IamCredentials
-from iap import ProtectedApplication, without_credentials
+from iap import CREDENTIALS, ProtectedApplication, without_credentials
 from metadata import MetadataServer
 from token_endpoint import TokenEndpoint
 from world import Settings, World
@@ -98,6 +98,9 @@ class Emulator:
             # What an application may have been handed must not lie about in its records.
             headers = without_credentials(request.headers) if service.name == "app" else request.headers
             record = self._world.record(service.name, request, headers)
+            for name, value in request.headers:
+                if name.lower() in CREDENTIALS:
+                    self._world.remember("bearer", value.partition(" ")[2])
             fault = self._world.take_fault(service.name, request)
             this = faults.Exchange(service, request, connection, record)
             if fault is not None:

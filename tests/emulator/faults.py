@@ -6,8 +6,11 @@ pass, then spoils `times` of them (for ever where not given), each `seconds` lat
 """
 
 import asyncio
+import base64
 import dataclasses
 import json
+import re
+import urllib.parse
 
 import wire
 
@@ -239,6 +242,55 @@ async def redirect(fault, exchange):
     await exchange.send(response)
 
 
+# What an echo begins with, since readers cut: what the request's headers, its body or its good answer hold.
+ECHO_FIRST = ("headers", "body", "answer")
+ECHO_FORMS = {
+    "plain": lambda text: text,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "hex": lambda text: text.encode().hex(),
+    "percent": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
+    "middle": lambda text: text[20:],       # no beginning to know it by
+}
+
+
+async def echo(fault, exchange):
+    """An error that shows all that the server knows, wherever an answer has room: reason phrase, headers, and a
+    body of the service's own kind or, with page=true, a page. `code` takes the place of its error code."""
+    options, request = fault.options, exchange.request
+    good = await exchange.normal()
+    shown = {"headers": " ".join(request.all("Authorization")).removeprefix("Bearer "),
+             "body": "".join(member for member in strings_of(request.body)),
+             "answer": "".join(member for member in strings_of(good.body))}
+    first = options.get("first", ECHO_FIRST[0])
+    text = " ".join([shown.pop(first), *shown.values(), request.target]).strip()
+    text = ECHO_FORMS[options.get("form", "plain")](text)
+    line = "".join(char if 0x20 <= ord(char) < 0x7f else "?" for char in text)[:1000]
+    response = wire.Response(options.get("status", 500), [
+        ("Metadata-Flavor", "Google"), ("Date", line), ("Retry-After", line), ("ETag", line), ("Server", line),
+        ("Cache-Control", f"max-age={line}"), ("Age", line), ("WWW-Authenticate", f'Bearer error="{line}"'),
+        ("Content-Type", "text/html" if options.get("page") else "application/json")])
+    response.reason = line
+    response.replace_body(f"<p>{text}\n" if options.get("page") else
+                          json.dumps(error_with(exchange.service.name, response.status, text,
+                                                options.get("code", text))))
+    await exchange.send(response)
+
+
+def strings_of(body):
+    """The long words in a form, a JSON text or a plain one: what is worth stealing first."""
+    return sorted(re.findall(r"[A-Za-z0-9._+/=-]{40,}", urllib.parse.unquote(body.decode("latin-1"))),
+                  key=len, reverse=True)
+
+
+def error_with(service, status, text, code):
+    if service != "iam":
+        return {"error": code, "error_description": text}
+    return {"error": {"code": status, "message": text, "status": text, "details": [
+        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": code, "domain": text,
+         "metadata": {"consumer": f"projects/{text}", "permission": text, "quota_metric": text, "service": text,
+                      "email": text}}]}}
+
+
 def whole(response):
     """Head and body framed by Content-Length, so that a reader knows what is missing."""
     response.chunked = False
@@ -274,6 +326,7 @@ KINDS = {
     "wrong-type": Kind(wrong_type, ("value",)),
     "empty": Kind(empty),
     "huge": Kind(huge, ("megabytes", "framing")),
+    "echo": Kind(echo, ("status", "first", "form", "code", "page")),
     "redirect": Kind(redirect, ("status", "location"), needs=("location",)),
     # These three spoil the ID tokens made while the request is answered.
     "claims": Kind(delay, ("wrong", "claims")),

@@ -242,7 +242,11 @@ class IamCredentials(GoogleService):
         if not fields.get("payload"):
             raise invalid_argument("The payload field is required.", "payload")
         key = self.world.account_key(account)
-        return {"keyId": key.kid, "signedBlob": base64.b64encode(key.sign(fields["payload"])).decode()}
+        signature = base64.b64encode(key.sign(fields["payload"])).decode()
+        # What is to be signed becomes an assertion, which its signature is a piece of.
+        self.world.remember("assertion", fields["payload"].decode("latin-1"))
+        self.world.remember("signature", signature)
+        return {"keyId": key.kid, "signedBlob": signature}
 
     def _sign_jwt(self, account, fields, _request):
         try:
@@ -257,7 +261,9 @@ class IamCredentials(GoogleService):
                 raise invalid_argument("Invalid value for exp: an integer, not past, at most 12 hours ahead.",
                                        "payload")
         key = self.world.account_key(account)
-        return {"keyId": key.kid, "signedJwt": keys.encode_jwt(key, claims)}
+        signed = keys.encode_jwt(key, claims)
+        self.world.remember("assertion", signed)
+        return {"keyId": key.kid, "signedJwt": signed}
 
     def _generate_id_token(self, account, fields, request):
         world = self.world

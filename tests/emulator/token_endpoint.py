@@ -75,7 +75,10 @@ class TokenEndpoint(GoogleService):
         for name, _ in pairs:
             if len([other for other, _ in pairs if other == name]) > 1:
                 raise oauth_error("invalid_request", f"OAuth 2 parameters can only have a single value: {name}")
-        return dict(pairs)
+        form = dict(pairs)
+        for name in ("assertion", "client_secret", "refresh_token"):
+            self.world.remember(name.replace("_", " "), form.get(name))
+        return form
 
     # --- an account's assertion
 

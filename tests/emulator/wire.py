@@ -72,6 +72,7 @@ class Response:
         self.headers = list(headers)
         self.body = body.encode() if isinstance(body, str) else body
         self.chunked = chunked
+        self.reason = None              # the usual one of the status
 
     def has(self, name):
         return any(key.lower() == name.lower() for key, _ in self.headers)
@@ -91,7 +92,7 @@ class Response:
         if close:
             # The metadata server is known to write it with a capital in answers to HTTP/1.0.
             headers.append(("Connection", "Close" if version == "HTTP/1.0" else "close"))
-        lines = [f"{version} {self.status} {REASONS.get(self.status, 'Unknown')}"]
+        lines = [f"{version} {self.status} {self.reason or REASONS.get(self.status, 'Unknown')}"]
         lines += [f"{key}: {value}" for key, value in headers]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 

@@ -14,6 +14,7 @@ import keys
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 ISSUER = "https://accounts.google.com"
+MAX_SECRETS, MAX_SECRET = 10_000, 8192  # some tokens have megabytes, to be refused
 
 
 @dataclasses.dataclass
@@ -94,6 +95,7 @@ class World:
         self.account_key(initial_settings.email)
         self.google_keys = [keys.SigningKey()]      # the first one signs, all are published
         self.access_tokens = {}
+        self.secrets = {}                           # value -> what it is: see remember()
         self._current_access_token = None
         self.faults = []
         self.records = collections.deque(maxlen=200_000)
@@ -179,9 +181,18 @@ class World:
 
     # --- tokens
 
+    def remember(self, kind, value):
+        """Whatever grants access, or is a piece of what does: issued or received, GET /secrets lists it, so that
+        tests can look for it where it must not be."""
+        if value:
+            self.secrets.setdefault(value[:MAX_SECRET], kind)
+        while len(self.secrets) > MAX_SECRETS:
+            del self.secrets[next(iter(self.secrets))]
+
     def issue_access_token(self, email, scopes, life):
         token = AccessToken("ya29.c." + secrets.token_urlsafe(150), email, list(scopes), self.now() + life)
         self.access_tokens[token.value] = token
+        self.remember("access token", token.value)
         return token
 
     def machine_access_token(self):
@@ -214,10 +225,12 @@ class World:
             claims = fault.spoil_claims(claims)
         claims = dict(sorted(claims.items()))
         if fault is not None and fault.kind == "alg-none":
-            return keys.encode_unsigned_jwt(claims)
-        token = keys.encode_jwt(self.google_keys[0], claims)
+            token = keys.encode_unsigned_jwt(claims)
+        else:
+            token = keys.encode_jwt(self.google_keys[0], claims)
         if fault is not None and fault.kind == "wrong-signature":
-            return keys.spoil_signature(token)
+            token = keys.spoil_signature(token)
+        self.remember("ID token", token)
         return token
 
     # --- faults and records

@@ -82,6 +82,67 @@ tokens_are_masked_wherever_they_stand(void **state _unused_)
 				    table[i].shown);
 }
 
+/* Bytes as base64, which stand for themselves nowhere. */
+#define RANDOM	"q7Zx0Tt2vB9dLkXw3RfHsYpJ5eGmC1uN"
+
+static void
+pieces_and_encodings_of_tokens_are_masked(void **state _unused_)
+{
+	static const struct {
+		const char *s, *shown;
+	} table[] = {
+		/* a JWT without its beginning; in base64; a signature */
+		{ "at GciOiJSUzI1NiIsImtpZCI6IjM0.", "at [masked]." },
+		{ "ZXlKaGJHY2lPaUpTVXpJMU5pSXNJbXRwWk", "[masked]" },
+		{ "sig=" RANDOM "+/" RANDOM "==;", "[masked];" },
+		{ "at %2B" RANDOM "%3D\n", "at [masked]\\x0a" },
+		/* sixteen are enough, fifteen are not looked at */
+		{ "x: q7Zx0Tt2vB9dLkXw", "x: [masked]" },
+		{ "x: words-q7Zx0Tt2vB9dLkXw", "x: [masked]" },
+		{ "x: q7Zx0Tt2vB9dLkX", "x: q7Zx0Tt2vB9dLkX" },
+		/* hexadecimal */
+		{ "00112233445566778899aabbccddeeff", "[masked]" },
+		{ "=00112233445566778899AABBCCDDEEFF0", "=[masked]" },
+		{ "0011223344556677889900112233445",
+		  "0011223344556677889900112233445" },
+		/* percent form */
+		{ "%65%79%4A%68%62%47%63%69%4F%69%4a%53%55%7a%49%31", "[masked]" },
+	};
+	char shown[TEXT_SHOW_SIZE];
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		assert_string_equal(text_show_str(shown, table[i].s),
+				    table[i].shown);
+}
+
+static void
+words_names_and_paths_stay_readable(void **state _unused_)
+{
+	static const char *const table[] = {
+		"/computeMetadata/v1/instance/service-accounts/default/identity",
+		"projects/-/serviceAccounts/web-1@example-proj-123.iam."
+		"gserviceaccount.com",
+		"Permission 'iam.serviceAccounts.getOpenIdToken' denied on "
+		"resource",
+		"https://console.developers.google.com/apis/api/iamcredentials."
+		"googleapis.com/overview?project=123456789012",
+		"123456789012-a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6.apps."
+		"googleusercontent.com",
+		"https://My-Service-abc123XYZ-uc.a.run.app/",
+		"iamcredentials.googleapis.com/SIGN_METRIC_V2Requests",
+		"550e8400-e29b-41d4-a716-446655440000",
+		"2026-11-23T03:10:05.123456789Z",
+		/* a key's name */
+		"0123456789abcdef0123456789abcdef01234567",
+		/* other scripts */
+		"https://a/%D0%BF%D1%80%D0%B8%D0%BC%D0%B5%D1%80%D0%BF%D1%80%D0%B8",
+	};
+	char shown[TEXT_SHOW_SIZE];
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		assert_string_equal(text_show_str(shown, table[i]), table[i]);
+}
+
 static void
 a_token_across_the_cut_does_not_show(void **state _unused_)
 {
@@ -238,6 +299,8 @@ main(void)
 		cmocka_unit_test(what_is_not_printable_is_shown_as_hex),
 		cmocka_unit_test(long_text_is_cut_at_a_whole_character),
 		cmocka_unit_test(tokens_are_masked_wherever_they_stand),
+		cmocka_unit_test(pieces_and_encodings_of_tokens_are_masked),
+		cmocka_unit_test(words_names_and_paths_stay_readable),
 		cmocka_unit_test(a_token_across_the_cut_does_not_show),
 		cmocka_unit_test(only_well_formed_utf8_passes),
 		cmocka_unit_test(plain_text_holds_nothing_that_acts),
