@@ -40,7 +40,8 @@
 #define TURNS_MAX	2000
 #define ANSWERS_MAX	64
 #define FDS_MAX		64
-#define LONG_USEC	(600 * USEC_PER_SEC)
+/* Longer than any campaign: nothing of the fixture ends within. */
+#define LONG_USEC	(24 * 3600 * USEC_PER_SEC)
 
 /* --- a flow that ends when it is told to ---------------------------------- */
 

@@ -403,7 +403,7 @@ world_begin(struct world *w, unsigned options)
 		.admit = on_admit, .forget = on_forget,
 		.request = on_request, .refuse = on_refuse,
 	};
-	const uint64_t long_usec = 600 * USEC_PER_SEC;
+	const uint64_t long_usec = 24 * 3600 * USEC_PER_SEC;
 	struct http_server_options o = {
 		.max_connections = options & 32 ? 1 : 100,
 		.head_usec = options & 1 ? 0 : long_usec,
