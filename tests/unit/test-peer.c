@@ -509,5 +509,14 @@ main(void)
 		cmocka_unit_test(words_for_people_are_cut),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	size_t first = 0;
+
+	if (getenv("UNDER_VALGRIND")) {
+		print_message("# not run: valgrind knows no pidfd_open(), which "
+			      "before_linux_6_5_the_process_is_pinned_at_accept "
+			      "takes\n");
+		first = 1;
+	}
+	return _cmocka_run_group_tests("tests", tests + first,
+				       ARRAY_SIZE(tests) - first, NULL, NULL);
 }
