@@ -283,6 +283,7 @@ const struct config_option config_options[] = {
 	TIMING("denied-flow", AT(flows_opt.again_usec), "1min", MS, 24 * H),
 	TIMING("denied-flow-max", AT(flows_opt.again_max_usec), "1h", MS, 24 * H),
 
+	TIMING("certs-early", AT(keyring.early_usec), "1min", 0, H),
 	TIMING("certs-life-min", AT(keyring.min_usec), "1min", 0, 24 * H),
 	TIMING("certs-life-max", AT(keyring.max_usec), "24h", 0, 24 * H),
 	TIMING("certs-retry", AT(keyring.retry_usec), "1s", 0, H),

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/hash.h"
 #include "base/text.h"
 #include "google/certs.h"
 #include "token/keyring.h"
@@ -337,9 +338,15 @@ on_early(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
 	struct keyring *k = userdata;
 	struct err e;
 
-	if (may_ask(k))
+	if (k->set.len == 0 && may_ask(k))
 		(void)ask_certs(k, &e);
 	return 0;
+}
+
+uint64_t
+keyring_early_delay(const struct keyring_options *o, uint64_t random)
+{
+	return o->early_usec == UINT64_MAX ? random : random % (o->early_usec + 1);
 }
 
 /* From the loop, not from here: whoever makes us is still starting up.  Where it
@@ -347,10 +354,12 @@ on_early(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
 void
 keyring_prefetch(struct keyring *k)
 {
+	struct hash_key dice = hash_key_random();
+
 	if (!k->early)
-		(void)sd_event_add_time_relative(k->event, &k->early,
-						 CLOCK_BOOTTIME, 0, 1, on_early,
-						 k);
+		(void)sd_event_add_time_relative(
+			k->event, &k->early, CLOCK_BOOTTIME,
+			keyring_early_delay(&k->opt, dice.k0), 1, on_early, k);
 }
 
 struct keyring *

@@ -28,6 +28,7 @@ struct keyring_options {
 	uint64_t refetch_usec;	/* between fetches, unknown key or not */
 	uint64_t retry_usec;	/* after a failed one; doubles up to refetch_usec */
 	uint64_t fetch_usec;	/* for one fetch, retries included */
+	uint64_t early_usec;	/* an early one comes within this time */
 };
 
 struct keyring *keyring_new(sd_event *event, struct http_client *http,
@@ -37,9 +38,12 @@ struct keyring *keyring_new(sd_event *event, struct http_client *http,
 struct keyring *keyring_free(struct keyring *k);
 DEFINE_CLEANUP(struct keyring *, keyring_free)
 
-/* Fetch a set from the next turn of the event loop, so that it is there when it
-   is wanted. */
+/* Fetch a set from the loop, so that it is there when it is wanted: at random
+   within early_usec, because a whole fleet may have booted in this second.  Who
+   wants a key before that does not wait for it. */
 void keyring_prefetch(struct keyring *k);
+/* How long after that call, for any 64 random bits.  Pure. */
+uint64_t keyring_early_delay(const struct keyring_options *o, uint64_t random);
 
 /* e NULL: the signature is good. */
 typedef void keyring_done_fn(void *userdata, const struct err *e);

@@ -28,6 +28,7 @@ peer-share = 100%
 requests-per-second = 10000
 [timing]
 denial-doubt = 20ms
+certs-early = 0
 certs-retry = 1ms
 metadata-backoff = 1ms
 metadata-backoff-max = 2ms

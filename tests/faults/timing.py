@@ -55,6 +55,7 @@ denied = {int(DENIED * 1000)}ms
 unavailable = 10ms
 unavailable-max = 300ms
 linger = 1200ms
+certs-early = 0
 wish = {NEAR_LIFE + 3}s
 brand-new = 0
 wait = {int(WAIT * 1000)}ms

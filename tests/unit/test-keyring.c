@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "fake-metadata.h"
 #include "token/keyring.h"
 #include "vectors.h"
@@ -208,6 +209,57 @@ whoever_comes_while_keys_are_fetched_early_waits_for_these(void **state)
 	RUN_UNTIL(w->event, asked(w) > 0);
 	assert_int_equal(verify(w, &x), 0);
 	publish(w, "", VEC_D1_BODY);
+	wait_for(w, &x);
+	assert_true(x.good);
+	assert_int_equal(asked(w), 1);
+}
+
+/* 1,000 VMs, started in the same second, with the default of [timing]. */
+static void
+a_fleet_that_boots_shows_no_spike_over_twice_the_mean(void **state)
+{
+	const struct keyring_options o = { .early_usec = 60 * S };
+	unsigned buckets[7] = { 0 };
+	uint64_t n = 0;
+
+	(void)state;
+	for (uint64_t vm = 0; vm < 1000; vm++) {
+		struct hash_key seed = { 0xb007, vm };
+		uint64_t delay = keyring_early_delay(
+			&o, hash_bytes(&seed, &n, sizeof(n)));
+
+		assert_true(delay <= o.early_usec);
+		buckets[delay / (10 * S)]++;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(buckets); i++)
+		assert_true(buckets[i] < 2 * 1000 / 6);
+}
+
+static void
+an_early_fetch_comes_within_its_time_at_the_limits_too(void **state)
+{
+	struct keyring_options o = { .early_usec = 0 };
+
+	(void)state;
+	assert_int_equal(keyring_early_delay(&o, UINT64_MAX), 0);
+	o.early_usec = 9;
+	assert_int_equal(keyring_early_delay(&o, 9), 9);
+	assert_int_equal(keyring_early_delay(&o, 10), 0);
+	o.early_usec = UINT64_MAX;
+	assert_true(keyring_early_delay(&o, UINT64_MAX) == UINT64_MAX);
+}
+
+static void
+who_wants_a_key_does_not_wait_for_the_early_fetch(void **state)
+{
+	struct waiter x = { .called = 0 };
+	struct world *w = *state;
+
+	w->opt.early_usec = 3600 * S;
+	begin(w);
+	publish(w, "", VEC_D1_BODY);
+	keyring_prefetch(w->k);
+	assert_int_equal(verify(w, &x), 0);
 	wait_for(w, &x);
 	assert_true(x.good);
 	assert_int_equal(asked(w), 1);
@@ -504,6 +556,9 @@ main(void)
 		TEST(a_key_is_fetched_once_for_all_who_want_it),
 		TEST(keys_fetched_early_are_there_when_wanted),
 		TEST(whoever_comes_while_keys_are_fetched_early_waits_for_these),
+		TEST(a_fleet_that_boots_shows_no_spike_over_twice_the_mean),
+		TEST(an_early_fetch_comes_within_its_time_at_the_limits_too),
+		TEST(who_wants_a_key_does_not_wait_for_the_early_fetch),
 		TEST(a_wrong_signature_is_refused),
 		TEST(only_rs256_is_verified),
 		TEST(a_token_without_a_kid_is_refused),

@@ -69,6 +69,26 @@ a_fleet_shows_no_spike_over_twice_the_mean_in_ten_seconds(void **state)
 		assert_true(buckets[i] < 2 * VMS / 30);
 }
 
+/* The same where the metadata server hands out tokens that are half over. */
+static void
+a_fleet_with_short_tokens_shows_no_spike_either(void **state)
+{
+	enum { LIFE = 1200, WINDOW = LIFE / 4, BUCKETS = WINDOW / 10 };
+	unsigned buckets[BUCKETS + 1] = { 0 };
+	uint64_t n = 0;
+
+	(void)state;
+	for (uint64_t vm = 0; vm < VMS; vm++) {
+		struct hash_key seed = { 0x5eed, vm };
+		int64_t at = refresh_time(&usual, NOW, NOW + LIFE,
+					  hash_bytes(&seed, &n, sizeof(n)));
+
+		buckets[(size_t)(at - (NOW + LIFE / 4)) / 10]++;
+	}
+	for (size_t i = 0; i <= BUCKETS; i++)
+		assert_true(buckets[i] < 2 * VMS / BUCKETS);
+}
+
 int
 main(void)
 {
@@ -80,6 +100,7 @@ main(void)
 		cmocka_unit_test(an_expired_token_is_refreshed_at_once),
 		cmocka_unit_test(
 			a_fleet_shows_no_spike_over_twice_the_mean_in_ten_seconds),
+		cmocka_unit_test(a_fleet_with_short_tokens_shows_no_spike_either),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
