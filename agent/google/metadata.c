@@ -339,6 +339,10 @@ metadata_identity_response(const struct http_response *re, const char *audience,
 	if (r < 0 && re->status == 404 && re->flavor_google)
 		return says_no_account(re) ? metadata_no_account(e)
 			: unavailable(re, what, "HTTP 404", e);
+	if (r == err_kind_errno(ERR_GOOGLE))
+		err_hint(e, "curl -i -H Metadata-Flavor:Google '" ENDPOINT_METADATA
+			 ACCOUNT "identity?audience=test' shows what it says; a "
+			 "proxy in front of it may refuse this path");
 	if (r < 0)
 		return r;
 

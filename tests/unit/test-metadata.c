@@ -123,6 +123,7 @@ refusals_of_an_identity_token_are_told_apart(void **state _unused_)
 	e = identity_failure(answer(403, VEC_A9_BODY));
 	assert_int_equal(e.kind, ERR_GOOGLE);
 	assert_int_equal(e.scope, ERR_SCOPE_ACCOUNT);
+	assert_non_null(strstr(e.hint, "curl -i -H Metadata-Flavor:Google "));
 	e = identity_failure(answer(404, VEC_A12_BODY));
 	assert_int_equal(e.kind, ERR_NOT_FOUND);
 	assert_non_null(strstr(e.msg, "no service account"));
