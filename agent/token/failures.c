@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
 
@@ -14,7 +15,12 @@ struct failure {
 	TAILQ_ENTRY(failure) age;
 	void *key;
 	size_t len;
-	struct err e;
+	/* The err; its own room for words would be most of our memory. */
+	enum err_kind kind;
+	enum err_scope scope;
+	unsigned status;
+	char *msg;
+	char *hint;
 	uint64_t until;
 	uint64_t span;		/* how long it was remembered this time */
 };
@@ -73,7 +79,31 @@ forget(struct failures *f, struct failure *x)
 	TAILQ_REMOVE(&f->ages, x, age);
 	f->n--;
 	free(x->key);
+	free(x->msg);
+	free(x->hint);
 	free(x);
+}
+
+static void
+keep_err(struct failure *x, const struct err *e)
+{
+	free(x->msg);
+	free(x->hint);
+	x->kind = e->kind;
+	x->scope = e->scope;
+	x->status = e->status;
+	x->msg = xstrdup(e->msg);
+	x->hint = xstrdup(e->hint);
+}
+
+static void
+read_err(const struct failure *x, struct err *ret)
+{
+	*ret = (struct err){
+		.kind = x->kind, .scope = x->scope, .status = x->status,
+	};
+	snprintf(ret->msg, sizeof(ret->msg), "%s", x->msg);
+	snprintf(ret->hint, sizeof(ret->hint), "%s", x->hint);
 }
 
 static uint64_t
@@ -85,7 +115,7 @@ span_of(const struct failures *f, const struct err *e, const struct failure *las
 	case ERR_UNAVAILABLE:
 	case ERR_TIMEOUT:
 	case ERR_NOT_FOUND:	/* said by the metadata server, which may mend */
-		if (!last || last->e.kind == ERR_GOOGLE)
+		if (!last || last->kind == ERR_GOOGLE)
 			return f->opt.unavailable_first_usec;
 		return MIN(2 * last->span, f->opt.unavailable_max_usec);
 	default:
@@ -126,7 +156,7 @@ failures_put(struct failures *f, const void *key, size_t len,
 		f->n++;
 	}
 	TAILQ_INSERT_TAIL(&f->ages, x, age);
-	x->e = *e;
+	keep_err(x, e);
 	x->span = span;
 	x->until = now + MAX(span, wish_of(f, e));
 }
@@ -140,7 +170,7 @@ failures_get(const struct failures *f, const void *key, size_t len,
 	if (!x || x->until <= now)
 		return 0;
 
-	*ret = x->e;
+	read_err(x, ret);
 	ret->retry_usec = x->until - now;
 	return err_kind_errno(ret->kind);
 }
