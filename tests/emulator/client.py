@@ -84,8 +84,8 @@ class Emulator:
     def reset(self):
         self._call("POST", "/reset")
 
-    def rotate(self, which="google", keep_old=True):
-        return self._call("POST", "/rotate", {"which": which, "keep_old": keep_old})
+    def rotate(self, which="google", keep_old=True, make=True):
+        return self._call("POST", "/rotate", {"which": which, "keep_old": keep_old, "make": make})
 
     def revoke(self, renew=True):
         self._call("POST", "/revoke", {"renew": renew})

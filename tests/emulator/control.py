@@ -12,7 +12,7 @@ POST /reset                  settings, faults, records and counts as at the star
 POST /fault    {"service", "kind", "match", "times", "after", "seconds", ...} -> {"id"}: see faults.py
 POST /unfault  {} or {"service"} or {"id"}
 POST /mint     {"claims", "key": "google" | "account" | "stranger"} -> {"token"}
-POST /rotate   {"which": "google" | "account", "keep_old"}: new signing keys
+POST /rotate   {"which": "google" | "account", "keep_old", "make"}: new signing keys; see World.rotate
 POST /revoke   {"renew"}: all access tokens die; with "renew" the metadata server notices
 
 Services: metadata, iam, token-endpoint, certs, app.
@@ -162,10 +162,11 @@ class Control:
         return {"token": token}
 
     def _rotate(self, _request, body):
-        """{"which": "google" or "account", "keep_old": true}"""
+        """{"which": "google" or "account", "keep_old": true, "make": true}"""
         if body.get("which", "google") not in ("google", "account"):
             raise ValueError("which: google or account")
-        self._world.rotate(body.get("which", "google"), body.get("keep_old", True))
+        self._world.rotate(body.get("which", "google"), body.get("keep_old", True),
+                           body.get("make", True))
         return self._keys(None, None)
 
     def _revoke(self, _request, body):

@@ -94,6 +94,7 @@ class World:
         self._key_of = {}
         self.account_key(initial_settings.email)
         self.google_keys = [keys.SigningKey()]      # the first one signs, all are published
+        self._old_keys = collections.deque()        # Google's, no longer published
         self.access_tokens = {}
         self.secrets = {}                           # value -> what it is: see remember()
         self._current_access_token = None
@@ -171,10 +172,13 @@ class World:
                 return email
         return None
 
-    def rotate(self, which, keep_old):
-        """New keys. Google's old ones stay published if `keep_old`."""
+    def rotate(self, which, keep_old, make=True):
+        """New keys. Google's old ones stay published if `keep_old`. Without `make` Google signs with the one that has
+        been out of use for longest, where there are two: making keys takes a while."""
         if which == "google":
-            self.google_keys = [keys.SigningKey()] + (self.google_keys if keep_old else [])
+            key = self._old_keys.popleft() if not make and len(self._old_keys) > 1 else keys.SigningKey()
+            self._old_keys += [] if keep_old else self.google_keys
+            self.google_keys = [key] + (self.google_keys if keep_old else [])
         else:
             del self._key_of[self.settings.email]
             self.account_key(self.settings.email)
