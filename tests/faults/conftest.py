@@ -6,6 +6,7 @@ import pytest
 
 from e2e.conftest import *  # noqa: F401,F403 (the fixtures)
 from e2e.conftest import ANYONE, Agent
+from matrix import SIGNBLOB
 from resources import Resources
 from stage import Stage
 from timing import TIMING
@@ -18,22 +19,26 @@ class Bench:
         self._program = program
         self._emulator = emulator
         self._agent = None
+        self._way = None
         self.before = None      # Resources.look() of the shared agent, when idle
 
-    def start(self, config="", prefix=()):
+    def start(self, config="", way=SIGNBLOB, prefix=()):
         """An agent for one test; whoever asks for it finishes it."""
         agent = Agent(self._program, "\n".join((
-            self._emulator.agent_config(), TIMING, config, ANYONE)), prefix=prefix)
+            self._emulator.agent_config(), way, TIMING, config, ANYONE)), prefix=prefix)
         agent.wait_ready()
         return agent
 
-    def agent(self):
+    def agent(self, way=SIGNBLOB):
+        if self._agent is not None and way != self._way:
+            self.replace()
         if self._agent is None:
-            self._agent = self.start()
+            self._agent, self._way = self.start(way=way), way
         return self._agent
 
-    def resources_of(self, agent=None):
-        return Resources((agent or self.agent()).pid)
+    @staticmethod
+    def resources_of(agent):
+        return Resources(agent.pid)
 
     def replace(self):
         """The next test gets an agent that knows nothing."""

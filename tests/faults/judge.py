@@ -35,7 +35,10 @@ def must(condition, text):
 class Asked:
     """A request, its answer, and when."""
 
-    def __init__(self, agent, audience, wait=None, min_fresh=None, directive=None):
+    # Its format=full is the one that only the metadata server makes.
+    FACE = "/computeMetadata/v1/instance/service-accounts/default/identity?"
+
+    def __init__(self, agent, audience, wait=None, min_fresh=None, directive=None, full=False):
         self.audience = audience
         self.min_fresh = min_fresh
         self.deadline = WAIT if wait is None else min(wait, WAIT_MAX)
@@ -47,6 +50,8 @@ class Asked:
         if directive:
             fields["Cache-Control"] = directive
         target = "/v1/token?" + urllib.parse.urlencode({"audience": audience})
+        if full:
+            target = self.FACE + urllib.parse.urlencode({"audience": audience, "format": "full"})
         began = time.monotonic()
         connection = UnixConnection(agent.socket, self.deadline + LATE)
         try:

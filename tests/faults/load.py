@@ -7,7 +7,7 @@ import threading
 import time
 
 from judge import Asked, Wrong, judge, must
-from matrix import NOT_YET, UPSTREAMS, cases
+from matrix import ACCOUNT_UPSTREAM, UPSTREAMS, cases
 from raw_http import request
 from timing import FULL_LIFE
 
@@ -16,7 +16,7 @@ STRANGERS = 2000        # further audiences
 LIVES = (2, 5, 15, 30, FULL_LIFE)
 
 # Without those of the metadata server's account: they have nothing more to spoil.
-FAULTS = [case for upstream in UPSTREAMS if upstream not in NOT_YET and not upstream.lasts
+FAULTS = [case for upstream in UPSTREAMS if upstream is not ACCOUNT_UPSTREAM
           for case in cases(upstream) if case.state == "cold"]
 
 
@@ -25,7 +25,10 @@ class Load:
         self.agent = agent
         self.emulator = emulator
         self.seed = seed
+        # All that Google will ever sign with.
         self.jwks = emulator.keys()["google"]["keys"]
+        for _ in range(2):
+            self.jwks += emulator.rotate("google", keep_old=False)["google"]["keys"]
         self.counts = {}
         self.wrong = []
         self.stop = threading.Event()
@@ -46,7 +49,7 @@ class Load:
     def _call(self, rng):
         audience = rng.choice(FAMILIAR) if rng.random() < 0.8 else \
             f"https://stranger-{rng.randrange(STRANGERS)}.example.com"
-        asked = Asked(self.agent, audience, **self._demands(rng))
+        asked = Asked(self.agent, audience, full=rng.random() < 0.2, **self._demands(rng))
         judge(asked, self.emulator.email, self.jwks)
         must(asked.code != "bad-request", f"refused: {asked}")
         self.count(asked.code or asked.mark)
@@ -93,7 +96,11 @@ class Load:
                 self.emulator.unfault()
             elif dice < 0.9:
                 self.emulator.set(id_token_life=rng.choice(LIVES))
+            elif dice < 0.93:
+                self.emulator.set(role=rng.random() < 0.8)
             elif dice < 0.95:
+                self.emulator.rotate("google", keep_old=False, make=False)
+            elif dice < 0.97:
                 self.emulator.rotate("account")
             else:
                 self.emulator.revoke()
@@ -121,4 +128,4 @@ class Load:
             thread.join()
         self.stop.clear()
         self.emulator.unfault()
-        self.emulator.set(id_token_life=FULL_LIFE)
+        self.emulator.set(id_token_life=FULL_LIFE, role=True)

@@ -11,13 +11,19 @@ HOST_CONNECTIONS = 4    # the agent keeps so many open to one host
 class Look:
     """One look at a process."""
 
-    def __init__(self, upstream, others, memory):
+    def __init__(self, upstream, others, memory, resident):
         self.upstream = upstream    # remote port -> connections
         self.others = others        # what -> descriptors
         self.memory = memory        # bytes of its own, resident
+        self.resident = resident    # bytes, libraries and all
+
+    @property
+    def fds(self):
+        return sum(self.upstream.values()) + sum(self.others.values())
 
     def __repr__(self):
-        return f"upstream {dict(self.upstream)}, else {dict(self.others)}, {self.memory >> 10} KiB"
+        return (f"{self.fds} fds: {dict(self.upstream)} upstream, else {dict(self.others)}; "
+                f"{self.resident >> 10} KiB resident, {self.memory >> 10} of its own")
 
 
 class Resources:
@@ -37,7 +43,7 @@ class Resources:
                 upstream[ports[inode.strip("[]")]] += 1
             else:
                 others["socket" if kind == "socket" else what] += 1
-        return Look(upstream, others, self._memory())
+        return Look(upstream, others, self._bytes("RssAnon"), self._bytes("VmRSS"))
 
     def _ports(self):
         """Inode -> remote port of every TCP connection in the namespace."""
@@ -48,11 +54,11 @@ class Resources:
                 ports[fields[9]] = int(fields[2].rpartition(":")[2], 16)
         return ports
 
-    def _memory(self):
+    def _bytes(self, name):
         for line in (self._proc / "status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
+            if line.startswith(name + ":"):
                 return int(line.split()[1]) << 10
-        raise AssertionError("no RssAnon in status")
+        raise AssertionError(f"no {name} in status")
 
 
 def fds_left(before, now):

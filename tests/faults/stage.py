@@ -6,7 +6,7 @@ import os
 
 from e2e.conftest import wait_for
 from judge import Asked, judge, must
-from matrix import DOWN, LATE
+from matrix import CERTS_UPSTREAM, DOWN, LATE
 from resources import fds_left
 from steps import Listener, step
 from timing import FRESH, FULL_LIFE, NEAR_LIFE
@@ -44,7 +44,7 @@ class Stage:
     def play_with(self, agent, case):
         """The same with an agent of the caller's, who answers for it himself."""
         self.agent = agent
-        getattr(self, "_" + case.state)(case, "127.0.0.1:9")
+        self._enter(case, "127.0.0.1:9")
         self.recovered()
 
     def renew(self):
@@ -53,8 +53,8 @@ class Stage:
 
     def _shared(self, case, elsewhere):
         try:
-            self.agent = self.bench.agent()
-            getattr(self, "_" + case.state)(case, elsewhere)
+            self.agent = self.bench.agent(case.upstream.way)
+            self._enter(case, elsewhere)
             self.recovered()
             self._nothing_left()
         except BaseException:
@@ -64,7 +64,7 @@ class Stage:
     def _alone(self, case, elsewhere):
         """An agent that starts when the fault is there already."""
         self.spoil(case, elsewhere)
-        self.agent = self.bench.start()
+        self.agent = self.bench.start(way=case.upstream.way)
         try:
             self._without_token(case)
             self.emulator.unfault()
@@ -74,6 +74,18 @@ class Stage:
         must(not wrong, "; ".join(wrong))
 
     # --- the states
+
+    def _enter(self, case, elsewhere):
+        if case.upstream is CERTS_UPSTREAM:
+            # Fetched for the first token, not beside it, and then past their time or not.
+            self.emulator.set(certs_max_age=0 if case.state == "near" else 3600, certs_age=0)
+            self.rotate()
+        getattr(self, "_" + case.state)(case, elsewhere)
+
+    def rotate(self):
+        """Google signs with another key from now on, and publishes no other."""
+        published = self.emulator.rotate("google", keep_old=False, make=False)["google"]["keys"]
+        self.jwks = [key for key in self.jwks if key not in published] + published
 
     def _cold(self, case, elsewhere):
         self._prime(self.audience + "/other")
@@ -95,11 +107,24 @@ class Stage:
         self.emulator.set(id_token_life=NEAR_LIFE)
         self._prime(self.audience)
         self.spoil(case, elsewhere)
+        self._better(case)
+
+    def _unknown(self, case, elsewhere):
+        """The same, and the better one is signed with a key that nobody has seen."""
+        self.emulator.set(id_token_life=NEAR_LIFE)
+        self._prime(self.audience)
+        self.spoil(case, elsewhere)
+        self.rotate()
+        self._better(case)
+
+    def _better(self, case):
         self.emulator.set(id_token_life=FULL_LIFE)
         asked = self.ask()
         if case.expect.code is None or not case.strikes:
             must(asked.mark in ("miss", "shared"), f"not a better token: {asked}")
             self._asked_upstream(case, flights=1)
+            if case.upstream is CERTS_UPSTREAM and case.fault.counted:
+                wait_for(lambda: self.emulator.faults()[0]["hits"], "the keys are asked for beside")
         else:
             must(asked.mark == "hit", f"not the cached token: {asked}")
             # Who demands more than that is as those who have nothing, and may join
@@ -173,7 +198,8 @@ class Stage:
         asked = [step(record) for record in self.emulator.requests()
                  if record["number"] > self.mark]
         spoilt = asked.count(case.upstream.step)
-        must(spoilt <= case.asks * flights and len(asked) <= (OTHERS + case.asks) * flights,
+        must(spoilt <= case.asks * flights + case.beside
+             and len(asked) <= (OTHERS + case.asks) * flights + case.beside + case.alone,
              f"over the budget: {asked}")
         if flights and case.strikes and case.fault.counted:
             (fault,) = self.emulator.faults()

@@ -11,7 +11,7 @@ import pytest
 
 from fake_agent import FakeAgent, answer
 from judge import Wrong
-from matrix import SIGN_UPSTREAM, TOKEN_UPSTREAM, cases
+from matrix import CERTS_UPSTREAM, IDENTITY_UPSTREAM, SIGN_UPSTREAM, TOKEN_UPSTREAM, cases
 from resources import Resources, fds_left
 
 FLAVOR = {"Metadata_Flavor": "Google"}
@@ -27,7 +27,15 @@ NEAR = find(TOKEN_UPSTREAM, "500-near")
 PASSES = find(TOKEN_UPSTREAM, "503-twice-cold")
 DENIED = find(SIGN_UPSTREAM, "403-cold")
 DOWN = find(TOKEN_UPSTREAM, "500-cold")
-EVERY = [WARM, NEAR, PASSES, DENIED, DOWN]
+SOME = [WARM, NEAR, PASSES, DENIED, DOWN]
+# The upstreams whose tokens Google's keys decide about.
+FORGED = find(IDENTITY_UPSTREAM, "wrong-signature-cold")
+IDENTITY_NEAR = find(IDENTITY_UPSTREAM, "500-near")
+IDENTITY_DENIED = find(IDENTITY_UPSTREAM, "403-cold")
+OLD_KEYS = find(CERTS_UPSTREAM, "500-near")
+NO_KEY = find(CERTS_UPSTREAM, "500-unknown")
+VERIFIED = [FORGED, IDENTITY_NEAR, IDENTITY_DENIED, OLD_KEYS, NO_KEY]
+EVERY = SOME + VERIFIED
 
 
 def relay(agent, request):
@@ -156,34 +164,39 @@ def spendthrift(liar, request):
 
 
 def play(stage, bench, case, lie, always=False):
-    with Liar(bench.agent(), stage.emulator, lie, always) as liar:
+    with Liar(bench.agent(case.upstream.way), stage.emulator, lie, always) as liar:
         liar.audience = stage.audience
         stage.patient = 1
         stage.play_with(liar, case)
 
 
-def test_relay_that_tells_the_truth_is_not_caught(stage, bench):
-    for case in EVERY:
-        stage.renew()
-        play(stage, bench, case, lambda liar, request: relay(liar.agent, request))
+def name(value):
+    return value.__name__ if callable(value) else f"{value.upstream.name}-{value}"
 
 
-@pytest.mark.parametrize("lie", [down, expired, hang], ids=lambda lie: lie.__name__)
-@pytest.mark.parametrize("case", EVERY, ids=str)
+@pytest.mark.parametrize("case", EVERY, ids=name)
+def test_relay_that_tells_the_truth_is_not_caught(stage, bench, case):
+    play(stage, bench, case, lambda liar, request: relay(liar.agent, request))
+
+
+@pytest.mark.parametrize("lie", [down, expired, hang], ids=name)
+@pytest.mark.parametrize("case", EVERY, ids=name)
 def test_agent_that_always_does_the_same_is_caught(stage, bench, lie, case):
     with pytest.raises(Wrong):
         play(stage, bench, case, lie, always=True)
 
 
 @pytest.mark.parametrize("case, lie", [
-    *((case, lie) for case in EVERY for lie in (
+    *((case, lie) for case in SOME for lie in (
         expired, foreign, unsigned, strange, nameless, boaster, hang, late_error, without_code,
         other_status, without_retry_after, blabber, bug, no_http, closes)),
+    *((case, lie) for case in VERIFIED for lie in (expired, foreign, unsigned, strange, bug)),
     # An honest answer in one case is a lie in another.
-    *((case, down) for case in EVERY if case is not DOWN),
+    *((case, down) for case in EVERY if case not in (DOWN, FORGED)),
     *((case, denied) for case in EVERY),
-    (DENIED, without_hint), (WARM, spendthrift), (DOWN, spendthrift),
-], ids=lambda value: getattr(value, "__name__", str(value)))
+    (DENIED, without_hint), (IDENTITY_DENIED, without_hint),
+    (WARM, spendthrift), (DOWN, spendthrift), (FORGED, spendthrift), (NO_KEY, spendthrift),
+], ids=name)
 def test_agent_that_lies_when_it_matters_is_caught(stage, bench, case, lie):
     with pytest.raises(Wrong):
         play(stage, bench, case, lie)

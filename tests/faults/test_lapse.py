@@ -10,14 +10,14 @@ import pytest
 
 from e2e.conftest import wait_for
 from judge import Asked, judge
-from matrix import NOT_YET, UPSTREAMS
+from matrix import TOKEN_UPSTREAM, UPSTREAMS
 from timing import FULL_LIFE
 
 LIFE = 2                # seconds
 BEFORE = 0.3            # the caller comes so long before the end, and waits for longer
 
 # Those without which there is no new token for whoever has had one.
-ASKED = [upstream for upstream in UPSTREAMS if upstream not in NOT_YET and not upstream.lasts]
+ASKED = [upstream for upstream in UPSTREAMS if not upstream.lasts]
 DEAD = {"hang": {}, "drip": {"interval": 0.01}, "status": {"status": 503}}
 
 
@@ -29,9 +29,15 @@ def everybody_is_asked(emulator):
 
 
 @pytest.fixture
-def token(stage, bench, emulator):
+def upstream():
+    """Of those tests that do not name one."""
+    return TOKEN_UPSTREAM
+
+
+@pytest.fixture
+def token(stage, bench, emulator, upstream):
     """One that ends soon; and when."""
-    stage.agent = bench.agent()
+    stage.agent = bench.agent(upstream.way)
     emulator.set(id_token_life=LIFE)
     asked = stage.ask(wait=5)
     return judge(asked, stage.email, stage.jwks)["exp"]
@@ -46,34 +52,58 @@ def unhurried(bench):
     assert not wrong, "; ".join(wrong)
 
 
-def shortly_before(exp):
-    wait_for(lambda: time.time() >= exp - BEFORE, "the token is near its end", poll=0.001)
+def shortly_before_the_end(stage, exp):
+    """When that is: another token than the one known may have come before the fault."""
+    while True:
+        wait_for(lambda: time.time() >= exp - BEFORE, "the token is near its end", poll=0.001)
+        claims = judge(Asked(stage.agent, stage.audience, directive="only-if-cached"),
+                       stage.email, stage.jwks)
+        if claims is None or claims["exp"] == exp:
+            return exp
+        exp = claims["exp"]
 
 
 def spoil(stage, upstream, kind):
-    stage.emulator.set(id_token_life=FULL_LIFE)
+    """And whatever comes after that is good for long."""
     stage.emulator.fault(upstream.service, kind, match=upstream.match, **DEAD[kind])
+    stage.emulator.set(id_token_life=FULL_LIFE)
 
 
 @pytest.mark.parametrize("upstream", ASKED, ids=lambda upstream: upstream.name)
 @pytest.mark.parametrize("kind", DEAD)
 def test_token_that_ends_while_its_caller_waits_is_not_served(stage, token, upstream, kind):
     spoil(stage, upstream, kind)
-    shortly_before(token)
+    end = shortly_before_the_end(stage, token)
     asked = stage.ask()         # the invariant: live, or an error
     assert asked.code in (None, "unavailable", "timeout")
-    wait_for(lambda: time.time() >= token, "the token's end")
+    wait_for(lambda: time.time() >= end, "the token's end")
     assert stage.ask(directive="only-if-cached").code == "timeout"
     assert stage.ask(wait=0).code in ("unavailable", "timeout")
     stage.emulator.unfault()
     stage.recovered()
 
 
+@pytest.mark.parametrize("wait", [None, 0, 2])
+def test_token_endpoint_hangs_shortly_before_exp_live_token_or_error(stage, token, wait):
+    """The case that caught a peer, 5 s before the end with a wait of 30 s; this is its
+    scale, and one caller waits longer than the token lives, one not at all."""
+    spoil(stage, TOKEN_UPSTREAM, "hang")
+    end = shortly_before_the_end(stage, token)
+    for demands in ({}, {"directive": "no-cache"}):
+        asked = stage.ask(wait=wait, **demands)     # judged by the clock when it came
+        assert asked.code in (None, "unavailable", "timeout")
+        assert asked.code or asked.mark == "hit"
+    wait_for(lambda: time.time() >= end, "the token's end")
+    assert stage.ask(wait=wait).code in ("unavailable", "timeout")
+    stage.emulator.unfault()
+    stage.recovered()
+
+
 def test_every_caller_around_the_end_gets_a_live_token_or_an_error(stage, token):
     """A new one each 10 ms, from before the end until after it."""
-    spoil(stage, ASKED[-1], "hang")
-    shortly_before(token)
-    answers, callers, end = [], [], token + BEFORE
+    spoil(stage, TOKEN_UPSTREAM, "hang")
+    end = shortly_before_the_end(stage, token) + BEFORE
+    answers, callers = [], []
 
     def call():
         answers.append(Asked(stage.agent, stage.audience))
@@ -98,8 +128,8 @@ def test_upstream_that_comes_back_after_the_end_is_waited_for(stage, emulator, u
     stage.agent = unhurried
     emulator.set(id_token_life=LIFE)
     token = judge(stage.ask(wait=5), stage.email, stage.jwks)["exp"]
-    spoil(stage, ASKED[-1], "hang")
-    shortly_before(token)
+    spoil(stage, TOKEN_UPSTREAM, "hang")
+    shortly_before_the_end(stage, token)
     answers = []
     caller = threading.Thread(
         target=lambda: answers.append(Asked(stage.agent, stage.audience, wait=5)))
@@ -112,27 +142,36 @@ def test_upstream_that_comes_back_after_the_end_is_waited_for(stage, emulator, u
     assert answers[0].mark in ("miss", "shared")
 
 
-def test_failed_renewal_leaves_the_token_in_the_cache_as_it_is(stage, bench, emulator):
-    stage.agent = bench.agent()
-    for upstream in ASKED:
-        for kind in DEAD:
-            stage.renew()
-            token = stage.ask(wait=5).text
-            spoil(stage, upstream, kind)
-            for directive in ("no-cache", None):
-                asked = stage.ask(directive=directive)
-                assert (asked.mark, asked.text) == ("hit", token)
-            emulator.unfault()
+@pytest.mark.parametrize("upstream", ASKED, ids=lambda upstream: upstream.name)
+def test_failed_renewal_leaves_the_token_in_the_cache_as_it_is(stage, bench, emulator, upstream):
+    stage.agent = bench.agent(upstream.way)
+    for kind in DEAD:
+        stage.renew()
+        token = stage.ask(wait=5).text
+        spoil(stage, upstream, kind)
+        for directive in ("no-cache", None):
+            asked = stage.ask(directive=directive)
+            assert (asked.mark, asked.text) == ("hit", token)
+        emulator.unfault()
 
 
 def test_no_second_is_promised_that_is_not_there(stage, emulator, unhurried):
     """Not by a clock that knows whole seconds only."""
     stage.agent = unhurried
-    emulator.set(id_token_life=LIFE)
-    token = judge(stage.ask(wait=5), stage.email, stage.jwks)["exp"]
-    wait_for(lambda: time.time() >= token - 0.6, "half a second is left", poll=0.001)
-    spoil(stage, ASKED[-1], "status")
-    assert stage.ask(directive="only-if-cached").answer.headers["Cache-Control"] == "private, max-age=0"
+
+    def asked_in_its_last_second():
+        """Again where the machine was too busy to ask in time."""
+        stage.renew()
+        emulator.unfault()
+        emulator.set(id_token_life=LIFE)
+        token = judge(stage.ask(wait=5), stage.email, stage.jwks)["exp"]
+        wait_for(lambda: time.time() >= token - 0.6, "half a second is left", poll=0.001)
+        spoil(stage, TOKEN_UPSTREAM, "status")
+        asked = stage.ask(directive="only-if-cached")
+        return None if asked.code else asked
+
+    asked = wait_for(asked_in_its_last_second, "an answer in time")
+    assert asked.answer.headers["Cache-Control"] == "private, max-age=0"
     assert stage.ask(min_fresh=1).code == "unavailable"
 
 
@@ -142,7 +181,7 @@ def test_no_second_is_promised_that_is_not_there(stage, emulator, unhurried):
 @pytest.mark.parametrize("upstream", ASKED, ids=lambda upstream: upstream.name)
 def test_retry_after_within_the_callers_time_is_kept(bench, stage, emulator, upstream):
     bench.replace()         # no other agent asks meanwhile
-    stage.agent = agent = bench.start("retry-after-max = 5s\n")
+    stage.agent = agent = bench.start("retry-after-max = 5s\n", upstream.way)
     try:
         emulator.fault(upstream.service, "status", status=429, match=upstream.match, times=1,
                        headers={"Retry-After": "1"})

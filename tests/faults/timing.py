@@ -16,8 +16,6 @@ FRESH = 20              # a demand that such a token does not meet
 FULL_LIFE = 3600
 
 TIMING = f"""
-[account default]
-flows = signblob
 [upstream]
 requests-per-minute = 1000000
 [limits]
@@ -48,6 +46,10 @@ access-token-fetch = 5s
 assertion-life = 36s
 assertion-backdate = 1s
 iat-skew = 3s
+certs-life-min = 0
+certs-refetch = 1ms
+certs-retry = 1ms
+certs-fetch = 5s
 denial-doubt = 50ms
 denied-flow = {int(DENIED * 1000)}ms
 denied-flow-max = {int(DENIED * 1000)}ms
