@@ -226,6 +226,11 @@ class Case:
         return self.expect.asks
 
     @property
+    def waits(self):
+        """Whether the answer comes when the caller's time is up, and no sooner."""
+        return self.expect == LATE or (self.upstream.stubborn and self.expect.code == DOWN.code)
+
+    @property
     def beside(self):
         """How often it may be asked but for a caller."""
         return self.asks if self.upstream.early and self.alone else 0

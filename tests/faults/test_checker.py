@@ -118,6 +118,9 @@ def late_error(liar, request):
     return relay(liar.agent, request)
 
 
+SLOW = (hang, late_error)
+
+
 def without_code(_liar, _request):
     return answer(503, "upstream is down\n", Retry_After=1, **FLAVOR)
 
@@ -166,7 +169,10 @@ def spendthrift(liar, request):
 def play(stage, bench, case, lie, always=False):
     with Liar(bench.agent(case.upstream.way), stage.emulator, lie, always) as liar:
         liar.audience = stage.audience
-        stage.patient = 1
+        if lie in SLOW:
+            stage.patience = None
+        if lie is hang and always:
+            stage.patient = 1
         stage.play_with(liar, case)
 
 
@@ -200,6 +206,7 @@ def test_agent_that_always_does_the_same_is_caught(stage, bench, lie, case):
 def test_agent_that_lies_when_it_matters_is_caught(stage, bench, case, lie):
     with pytest.raises(Wrong):
         play(stage, bench, case, lie)
+    assert stage.agent.lies > 0
 
 
 @pytest.mark.parametrize("leak, what", [

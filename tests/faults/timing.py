@@ -6,9 +6,11 @@ here is written elsewhere, and the emulator's tokens near their end have 12 s.
 The tries of one request to the metadata server are over before a caller's wait is,
 as by default; those to Google are not."""
 
-WAIT = 0.8              # of a caller who does not say
+WAIT = 1.2              # of a caller who does not say
 WAIT_MAX = 10           # of one who does
 DENIED = 0.6            # a denial is remembered
+UNAVAILABLE = 0.01      # and trouble, doubling while it lasts
+UNAVAILABLE_MAX = 0.3
 METADATA_TRIES = 3
 GOOGLE_TRIES = 4
 NEAR_LIFE = 12          # seconds; of tokens that are near their end from the start
@@ -27,13 +29,13 @@ flights = 4
 refresh-ahead = 6s
 [timing]
 refresh-jitter = 3s
-metadata-connect = 100ms
-metadata-try = 150ms
+metadata-connect = 200ms
+metadata-try = 300ms
 metadata-backoff = 1ms
 metadata-backoff-max = 50ms
 metadata-tries = {METADATA_TRIES}
-google-connect = 250ms
-google-try = 300ms
+google-connect = 400ms
+google-try = 600ms
 google-backoff = 10ms
 google-backoff-max = 200ms
 google-tries = {GOOGLE_TRIES}
@@ -54,9 +56,9 @@ denial-doubt = 50ms
 denied-flow = {int(DENIED * 1000)}ms
 denied-flow-max = {int(DENIED * 1000)}ms
 denied = {int(DENIED * 1000)}ms
-unavailable = 10ms
-unavailable-max = 300ms
-linger = 1200ms
+unavailable = {int(UNAVAILABLE * 1000)}ms
+unavailable-max = {int(UNAVAILABLE_MAX * 1000)}ms
+linger = 1800ms
 certs-early = 0
 wish = {NEAR_LIFE + 3}s
 brand-new = 0
