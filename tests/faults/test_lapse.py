@@ -64,9 +64,13 @@ def shortly_before_the_end(stage, exp):
 
 
 def spoil(stage, upstream, kind):
-    """And whatever comes after that is good for long."""
     stage.emulator.fault(upstream.service, kind, match=upstream.match, **DEAD[kind])
+
+
+def mend(stage):
+    """And not before: a flight that was past the fault would bring a token for long."""
     stage.emulator.set(id_token_life=FULL_LIFE)
+    stage.emulator.unfault()
 
 
 @pytest.mark.parametrize("upstream", ASKED, ids=lambda upstream: upstream.name)
@@ -79,7 +83,7 @@ def test_token_that_ends_while_its_caller_waits_is_not_served(stage, token, upst
     wait_for(lambda: time.time() >= end, "the token's end")
     assert stage.ask(directive="only-if-cached").code == "timeout"
     assert stage.ask(wait=0).code in ("unavailable", "timeout")
-    stage.emulator.unfault()
+    mend(stage)
     stage.recovered()
 
 
@@ -95,7 +99,7 @@ def test_token_endpoint_hangs_shortly_before_exp_live_token_or_error(stage, toke
         assert asked.code or asked.mark == "hit"
     wait_for(lambda: time.time() >= end, "the token's end")
     assert stage.ask(wait=wait).code in ("unavailable", "timeout")
-    stage.emulator.unfault()
+    mend(stage)
     stage.recovered()
 
 
@@ -120,7 +124,7 @@ def test_every_caller_around_the_end_gets_a_live_token_or_an_error(stage, token)
     for asked in answers:
         judge(asked, stage.email, stage.jwks)
     assert {"timeout", "unavailable"} & {asked.code for asked in answers}
-    stage.emulator.unfault()
+    mend(stage)
     stage.recovered()
 
 
@@ -136,7 +140,7 @@ def test_upstream_that_comes_back_after_the_end_is_waited_for(stage, emulator, u
     caller.start()
     wait_for(lambda: any(fault["hits"] for fault in emulator.faults()), "somebody is asked")
     wait_for(lambda: time.time() >= token, "the token's end")
-    stage.emulator.unfault()
+    mend(stage)
     caller.join()
     assert judge(answers[0], stage.email, stage.jwks)["exp"] > token
     assert answers[0].mark in ("miss", "shared")

@@ -12,6 +12,7 @@ DENIED = 0.6            # a denial is remembered
 UNAVAILABLE = 0.01      # and trouble, doubling while it lasts
 UNAVAILABLE_MAX = 0.3
 METADATA_TRIES = 3
+TRY = 0.3               # the shortest try there is
 GOOGLE_TRIES = 4
 NEAR_LIFE = 12          # seconds; of tokens that are near their end from the start
 FRESH = 20              # a demand that such a token does not meet
@@ -30,7 +31,7 @@ refresh-ahead = 6s
 [timing]
 refresh-jitter = 3s
 metadata-connect = 200ms
-metadata-try = 300ms
+metadata-try = {int(TRY * 1000)}ms
 metadata-backoff = 1ms
 metadata-backoff-max = 50ms
 metadata-tries = {METADATA_TRIES}
