@@ -244,6 +244,7 @@ the_defaults(void **state _unused_)
 	assert_int_equal(google->retry.retry_after_max_usec, USEC_PER_MIN);
 	assert_int_equal(c->flow.token_life_max_usec, 24 * 60 * USEC_PER_MIN);
 	assert_int_equal(c->account.access_margin_usec, 225 * USEC_PER_SEC);
+	assert_int_equal(c->server.write_usec, 10 * USEC_PER_SEC);
 	assert_int_equal(c->server.lifetime_usec, 15 * USEC_PER_MIN);
 	assert_ptr_equal(c->flows[0], flow_find("signblob"));
 	assert_ptr_equal(c->flows[1], flow_find("metadata"));
