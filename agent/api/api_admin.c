@@ -161,6 +161,21 @@ add_keyring(struct buf *b, const struct api *a)
 	buf_addc(b, '}');
 }
 
+/* Google's clock against this machine's; null while Google has not said it twice. */
+static void
+add_clock(struct buf *b, const struct api *a)
+{
+	struct clock_status c;
+
+	clock_status(a->ctx.clock, &c);
+	if (c.known)
+		buf_addf(b, ",\"clock\":{\"google_ahead\":%.1f,\"too_far\":%s}",
+			 (double)c.ahead_usec / (double)USEC_PER_SEC,
+			 c.bad ? "true" : "false");
+	else
+		buf_adds(b, ",\"clock\":null");
+}
+
 static void
 add_limit(struct buf *b, const char *name, uint64_t now, uint64_t limit,
 	  uint64_t refused)
@@ -182,16 +197,24 @@ static void
 add_limits(struct buf *b, const struct api *a, struct http_exchange *x)
 {
 	const struct broker_options *o = broker_options_of(a->ctx.broker);
+	struct http_client_counts client;
 	struct http_server_counts server;
 	struct broker_counts n;
 
 	http_server_count(http_exchange_server(x), &server);
+	http_client_count(a->ctx.http, &client);
 	broker_count(a->ctx.broker, &n);
 	buf_adds(b, ",\"limits\":[");
 	add_limit(b, "connections", server.connections, server.most,
 		  server.turned_away);
+	add_limit(b, "strangers", server.strangers, server.most_strangers,
+		  server.strangers_closed);
 	add_limit(b, "flights", n.flights, o->max_flights, 0);
 	add_limit(b, "waiters", n.waiters, o->max_waiters, n.waiters_full);
+	add_limit(b, "requests-per-minute", client.per_minute - client.left,
+		  client.per_minute, client.refused);
+	add_peer_limit(b, "peer-share", o->peer_share / 100.0,
+		       n.refused - n.waiters_full);
 	add_peer_limit(b, "connections-per-peer", a->opt.connections_per_peer,
 		       clients_refused(a->clients));
 	add_peer_limit(b, "requests-per-second", a->opt.limit.per_second,
@@ -267,6 +290,7 @@ v1_status(struct api *a, struct http_exchange *x)
 	add_accounts(&b, a);
 	add_upstreams(&b, a);
 	add_keyring(&b, a);
+	add_clock(&b, a);
 	add_limits(&b, a, x);
 	add_tokens(&b, a);
 	buf_adds(&b, "}\n");

@@ -77,6 +77,8 @@ add_connections(struct metrics *m, const struct http_server_counts *s)
 	    "Clients' connections that are open.", s->connections);
 	one(m, METRICS_COUNTER, PREFIX "connections_accepted", NULL,
 	    "Clients' connections, those turned away among them.", s->accepted);
+	one(m, METRICS_GAUGE, PREFIX "stranger_connections", NULL,
+	    "Those of peers whom no rule admits to anything.", s->strangers);
 	one(m, METRICS_COUNTER, PREFIX "malformed_requests", NULL,
 	    "What came over a connection and was no request.", s->malformed);
 	one(m, METRICS_GAUGE, PREFIX "buffers_bytes", "bytes",
@@ -87,12 +89,21 @@ static void
 add_limits(struct metrics *m, const struct api *a,
 	   const struct http_server_counts *s, const struct broker_counts *b)
 {
+	struct http_client_counts c;
+
+	http_client_count(a->ctx.http, &c);
 	SEVERAL(m, METRICS_COUNTER, PREFIX "limit_reached",
 		"What was refused at a limit, by the key of the limit.", "limit",
 		{ "connections", s->turned_away },
+		{ "strangers", s->strangers_closed },
 		{ "connections-per-peer", clients_refused(a->clients) },
 		{ "requests-per-second", a->rate_limited },
+		{ "requests-per-minute", c.refused },
 		{ "waiters", b->waiters_full });
+	one(m, METRICS_COUNTER, PREFIX "upstream_delayed", NULL,
+	    "Tries that had to wait for their turn.", c.delayed);
+	one(m, METRICS_GAUGE, PREFIX "upstream_budget_left", NULL,
+	    "Tries that may be made at once, of requests-per-minute.", c.left);
 }
 
 static void
@@ -124,6 +135,18 @@ add_tokens(struct metrics *m, const struct broker_counts *b)
 }
 
 static void
+add_clock(struct metrics *m, const struct api *a)
+{
+	struct clock_status c;
+
+	clock_status(a->ctx.clock, &c);
+	one(m, METRICS_GAUGE, PREFIX "clock_known", NULL,
+	    "1: Google's clock is known.", c.known);
+	one(m, METRICS_GAUGE, PREFIX "clock_too_far", NULL,
+	    "1: it is too far from this machine's for new tokens.", c.bad);
+}
+
+static void
 add_account(struct metrics *m, const struct api *a)
 {
 	struct flow_status flows[FLOWS_MAX * TOKEN_FORMATS];
@@ -140,6 +163,7 @@ add_account(struct metrics *m, const struct api *a)
 			{ "format", flows[i].format == TOKEN_FULL ? "full"
 						: "standard" }),
 			flows[i].denied);
+	add_clock(m, a);
 	keyring_status(a->ctx.keyring, &keys);
 	one(m, METRICS_GAUGE, PREFIX "keyring_keys", NULL,
 	    "Google's public keys that are known.", keys.keys);

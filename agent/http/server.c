@@ -350,6 +350,7 @@ http_server_count(const struct http_server *s, struct http_server_counts *ret)
 	*ret = s->n;
 	ret->connections = s->n_conns;
 	ret->strangers = s->n_strangers;
+	ret->most_strangers = s->opt.max_strangers;
 	ret->most = s->opt.max_connections;
 	ret->buffers = s->buffers;
 }

@@ -95,7 +95,8 @@ unsigned http_server_connections(const struct http_server *s);
 struct http_server_counts {
 	unsigned connections;	/* open now ... */
 	unsigned most;		/* ... of options.max_connections */
-	unsigned strangers;	/* of those open now */
+	unsigned strangers;	/* of those open now ... */
+	unsigned most_strangers; /* ... of options.max_strangers */
 	size_t buffers;		/* bytes, of options.max_buffers */
 	uint64_t accepted;	/* so far, those turned away among them */
 	uint64_t turned_away;	/* by max_connections or max_strangers, or for
