@@ -136,8 +136,8 @@ static const struct config_file_ops file_ops = {
 static const struct config_setting *
 option_written(const struct loader *l, const char *section, const char *key)
 {
-	return config_record_find(&l->c->record, section, config_section_name(section),
-				  key);
+	return config_record_find(&l->c->record, section,
+				  config_section_name(section), key);
 }
 
 /* Put the place where an option was set in front of what is wrong with it. */

@@ -161,7 +161,7 @@ add_keyring(struct buf *b, const struct api *a)
 	buf_addc(b, '}');
 }
 
-/* Google's clock against this machine's; null while Google has not said it twice. */
+/* Google's clock against this machine's; null while it is not known. */
 static void
 add_clock(struct buf *b, const struct api *a)
 {

@@ -256,6 +256,7 @@ ask_account(struct waiting *w)
    when.  want has no owner and no deadline. */
 struct noted {
 	uint64_t generation;		/* the key's, of the flows */
+	uint8_t route;
 	struct token_question q;
 	struct broker_want want;
 	struct cache_key *key;
@@ -294,6 +295,7 @@ noted_new(const struct api *a, const struct http_exchange *x,
 		.audience = n->audience,
 	});
 	n->json = request_client(x)->json;
+	n->route = request_client(x)->route;
 	return n;
 }
 
@@ -307,6 +309,7 @@ reply_noted(struct api *a, struct http_exchange *x, const struct noted *n)
 	if (n->generation != flows_generation(a->ctx.flows))
 		return false;
 	request_client(x)->json = n->json;
+	request_client(x)->route = n->route;
 	if (check_policy(a, x, n->audience, false, &e) < 0) {
 		reply_error(x, &e);
 		return true;

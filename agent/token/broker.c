@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "token/flight.h"
 
 static fetch_done_fn on_fetched;
@@ -106,32 +105,7 @@ flight_launch(struct flight *fl, struct err *e)
 	return 0;
 }
 
-/* Refreshing. */
-
-static void
-arm_refresh(struct broker *b)
-{
-	uint64_t next = cache_next_refresh(b->cache);
-
-	if (next == CACHE_NEVER) {
-		sd_event_source_set_enabled(b->refresh, SD_EVENT_OFF);
-		return;
-	}
-	sd_event_source_set_time(b->refresh, next);
-	sd_event_source_set_enabled(b->refresh, SD_EVENT_ONESHOT);
-}
-
-/* When to fetch the next one: however short this one's life, not at once. */
-static uint64_t
-refresh_at(struct broker *b, const struct token *t, const struct token_now *now)
-{
-	uint64_t n = b->draws++;
-
-	/* One secret number for all, another one for each VM. */
-	return broker_boot(b) + MAX(USEC_PER_SEC,
-		refresh_after(&b->opt.refresh, token_left(t, now),
-			      hash_bytes(&b->hash, &n, sizeof(n))));
-}
+/* Landing. */
 
 /* A token has come: keep it, and say when to fetch the next. */
 static void
@@ -144,7 +118,7 @@ keep_token(struct flight *fl, struct token *token)
 	b->n.refreshed += fl->ahead;
 	failures_drop(b->failures, fl->bytes, fl->len);
 	cache_put(b->cache, fl->key, fl->share->owner, token,
-		  refresh_at(b, token, &now));
+		  ahead_when(b, token, &now));
 	/* Those who wait now have used it. */
 	if (!TAILQ_EMPTY(&fl->tickets))
 		cache_get(b->cache, fl->key, &now);
@@ -194,7 +168,7 @@ flight_land(struct flight *fl, struct token *token, const struct err *failed)
 		keep_token(fl, token);
 	else
 		keep_failure(fl, failed);
-	arm_refresh(b);
+	ahead_arm(b);
 	health_landed(b, failed);
 	while ((t = TAILQ_FIRST(&fl->tickets))) {
 		struct err e;
@@ -268,58 +242,6 @@ broker_refresh(struct broker *b, const struct token_key *key, uint64_t owner)
 	fl->ahead = true;
 	if (flight_launch(fl, &e) < 0)
 		flight_land(fl, NULL, &e);
-}
-
-static int
-on_refresh(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
-{
-	struct broker *b = userdata;
-	uint64_t now = broker_boot(b);
-	struct token_key *key;
-	uint64_t owner;
-	unsigned unused;
-
-	while (cache_due(b->cache, now, &key, &owner, &unused)) {
-		if (unused < b->opt.refresh.idle_limit || warm_find(b, key) >= 0)
-			broker_refresh(b, key, owner);
-		free(key);
-	}
-	arm_refresh(b);
-	return 0;
-}
-
-/* Clocks. */
-
-static uint64_t
-on_rejudged(void *userdata, const struct token *t)
-{
-	struct broker *b = userdata;
-	struct token_now now = clock_now(b->ctx->clock);
-
-	return refresh_at(b, t, &now);
-}
-
-/* Tokens that are expired by now go, others have less time than they had, and what
-   failed by the old time, or before the machine slept, may succeed. */
-static void
-on_clock(void *userdata, const struct clock_status *s)
-{
-	struct broker *b = userdata;
-	struct token_now now = clock_now(b->ctx->clock);
-	struct err e;
-
-	cache_rejudge(b->cache, &now, on_rejudged, b);
-	arm_refresh(b);
-	if (!s->bad)
-		failures_flush(b->failures);
-	if (s->bad == b->clock_bad)
-		return;
-	b->clock_bad = s->bad;
-	if (clock_check(b->ctx->clock, &e) < 0)
-		log_warning(LOG_NO_FIELDS, "no new tokens: %s; %s", e.msg, e.hint);
-	else
-		log_notice(LOG_NO_FIELDS, "this machine's clock is near enough to "
-			   "Google's again");
 }
 
 /* Asking. */
@@ -477,10 +399,7 @@ broker_new(sd_event *event, const struct flow_context *ctx,
 	b->failures = failures_new(&o->failures);
 	b->hash = hash_key_random();
 	TAILQ_INIT(&b->queue);
-	clock_on_change(ctx->clock, on_clock, b);
-	if (sd_event_add_time(event, &b->refresh, CLOCK_BOOTTIME, 0, 0, on_refresh,
-			      b) >= 0)
-		sd_event_source_set_enabled(b->refresh, SD_EVENT_OFF);
+	(void)ahead_init(b);
 	if (sd_event_add_defer(event, &b->run_queue, on_run_queue, b) >= 0)
 		sd_event_source_set_enabled(b->run_queue, SD_EVENT_OFF);
 	(void)health_init(b);

@@ -113,7 +113,8 @@ def test_requests_are_counted_by_route_and_error(watched):
 
 
 def test_denials_and_limits_are_counted(start_agent):
-    agent = start_agent("[limits]\nconnections = 2\n", MONITOR.replace("**", "https://only.example.com"))
+    agent = start_agent("[limits]\nconnections-per-peer = 2\n",
+                        MONITOR.replace("**", "https://only.example.com"))
     assert agent.token(A).status == 403
     first = agent.connection()
     first.request("GET", "/healthz")
@@ -124,7 +125,7 @@ def test_denials_and_limits_are_counted(start_agent):
     first.close()
     metrics = wait_for(lambda: agent.get("/metrics").status == 200 and Metrics(agent), "room")
     assert metrics.requests("/v1/token", "denied-by-policy") == 1
-    assert metrics("limit_reached", limit="connections") >= 1
+    assert metrics("limit_reached", limit="connections-per-peer") >= 1
 
 
 def test_nothing_from_outside_is_in_it(watched, emulator):

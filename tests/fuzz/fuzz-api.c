@@ -331,8 +331,8 @@ world_begin(struct world *w)
 	CHECK(bind(fd, (struct sockaddr *)&w->at, sizeof(sa_family_t)) == 0);
 	CHECK(listen(fd, 4) == 0);
 	CHECK(getsockname(fd, (struct sockaddr *)&w->at, &w->at_len) == 0);
-	CHECK(http_server_new(fix.event, &fix.config->server, &ops, w->api, &w->server,
-			      NULL) == 0);
+	CHECK(http_server_new(fix.event, &fix.config->server, &ops, w->api,
+			      &w->server, NULL) == 0);
 	CHECK(http_server_listen(w->server, fd, 0, NULL) == 0);
 	w->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	CHECK(connect(w->fd, (struct sockaddr *)&w->at, w->at_len) == 0);

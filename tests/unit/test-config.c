@@ -702,7 +702,7 @@ warm_audiences(void **state _unused_)
 	struct config *c;
 
 	put_text(ETC "/agent.conf", "[cache]\nwarm = a\nwarm =\n"
-		 "warm = https://x  two\\ words\\\\nwarm = \"y #1\"\n");
+		 "warm = https://x  two\\ words\\\\\nwarm = \"y #1\"\n");
 	c = load(&paths);
 	assert_string_equal(c->warm[0], "https://x");
 	assert_string_equal(c->warm[1], "two words\\");
