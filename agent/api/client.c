@@ -116,7 +116,8 @@ int
 client_new(struct clients *all, int fd, const struct policy *policy,
 	   const struct peer_host *host, struct client **ret, struct err *e)
 {
-	bool pin = (policy_facts(policy) & PEER_HOST) != 0;
+	bool pin = (policy_facts(policy) & PEER_PROCESS) &&
+		!peer_host_keeps_process(host);
 	struct client *c = xcalloc(1, sizeof(*c));
 	int r;
 

@@ -38,26 +38,18 @@ socket_pidfd(int fd)
 #endif
 }
 
-/* Asked of a socket pair once, for a pidfd at each connection costs as much as a
-   whole warm request. */
-static bool
-kernel_keeps_pidfd(void)
+bool
+peer_kernel_keeps_process(void)
 {
-	static enum tri keeps = TRI_UNKNOWN;
 	int pair[2], pidfd;
 
-	if (keeps != TRI_UNKNOWN)
-		return keeps == TRI_YES;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return false;
-
 	pidfd = socket_pidfd(pair[0]);
 	if (pidfd >= 0)
 		close(pidfd);
 	close(pair[0]);
 	close(pair[1]);
-	if (pidfd >= 0 || pidfd == -ENOPROTOOPT)
-		keeps = pidfd >= 0 ? TRI_YES : TRI_NO;
 	return pidfd >= 0;
 }
 
@@ -76,7 +68,8 @@ peer_init(struct peer *p, int fd, bool pin)
 	socklen_t len = sizeof(struct ucred);
 	struct ucred cred = { 0 };
 
-	*p = (struct peer){ .fd = fd, .pidfd = -1, .host = TRI_UNKNOWN };
+	*p = (struct peer){ .fd = fd, .pidfd = -1, .host = TRI_UNKNOWN,
+			    .host_by_cgroup = TRI_UNKNOWN };
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ||
 	    len != sizeof(cred) || cred.uid == (uid_t)-1)
 		return;
@@ -85,7 +78,7 @@ peer_init(struct peer *p, int fd, bool pin)
 	p->uid = cred.uid;
 	p->gid = cred.gid;
 	p->pid = cred.pid;
-	if (!pin || p->pid <= 0 || kernel_keeps_pidfd())
+	if (!pin || p->pid <= 0)
 		return;
 
 	p->taken_usec = boot_usec();
@@ -98,7 +91,9 @@ peer_clear(struct peer *p)
 	if (p->pidfd >= 0)
 		close(p->pidfd);
 	free(p->groups);
-	*p = (struct peer){ .fd = -1, .pidfd = -1, .host = TRI_UNKNOWN };
+	free(p->cgroup);
+	*p = (struct peer){ .fd = -1, .pidfd = -1, .host = TRI_UNKNOWN,
+			    .host_by_cgroup = TRI_UNKNOWN };
 }
 
 /* SO_PEERGROUPS says how much room it wants where there is too little. */
@@ -182,33 +177,50 @@ taken_is_plausible(const struct peer *p, int dir)
 		proc_start_usec(dir, &start) && start <= p->taken_usec;
 }
 
-static enum tri
-look_at_host(struct peer *p, const struct peer_host *h)
+/* Whatever is known of the process that connected, for it is gone. */
+static void
+forget_process(struct peer *p)
+{
+	free(TAKE_PTR(p->cgroup));
+	p->host_by_cgroup = TRI_UNKNOWN;
+	p->host = TRI_UNKNOWN;
+}
+
+/* The cgroup is read for either fact and only once: it is the dearest file. */
+static void
+look_at_process(struct peer *p, const struct peer_host *h, bool again,
+		bool want_host)
 {
 	_cleanup_(closep) int dir = -1, pidfd = -1;
-	char path[32];
-	enum tri v;
 
-	if (!p->known || p->pid <= 0)
-		return TRI_UNKNOWN;
+	if (!p->known || p->tcp || p->pid <= 0 ||
+	    (p->taken_usec == 0 && !peer_host_keeps_process(h)))
+		return;
 	pidfd = peer_pidfd(p);
 	if (pidfd < 0)
-		return TRI_UNKNOWN;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d", (int)p->pid);
-	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		return;
+	dir = peer_host_open(h, p->pid);
 	if (dir < 0 || (p->taken_usec > 0 && !taken_is_plausible(p, dir)))
-		return TRI_UNKNOWN;
+		return;
 
+	if (!again)
+		p->cgroup = peer_host_look_cgroup(h, dir, &p->host_by_cgroup);
+	if (want_host)
+		p->host = peer_host_look(h, dir, p->host_by_cgroup);
 	/* Whoever is alive after the reads was the owner of the number all the
 	   while. */
-	v = peer_host_judge_dir(h, dir);
-	return pidfd_is_alive(pidfd) ? v : TRI_UNKNOWN;
+	if (!pidfd_is_alive(pidfd))
+		forget_process(p);
 }
 
 void
 peer_need(struct peer *p, const struct peer_host *h, unsigned facts)
 {
+	bool again = p->loaded & PEER_PROCESS;
+
+	/* The unit of whom host was asked is there. */
+	if (again)
+		p->loaded |= facts & PEER_UNIT;
 	facts &= ~p->loaded;
 	p->loaded |= (uint8_t)facts;
 	if (p->fd < 0)
@@ -216,8 +228,8 @@ peer_need(struct peer *p, const struct peer_host *h, unsigned facts)
 
 	if (facts & PEER_GROUPS)
 		need_groups(p);
-	if (facts & PEER_HOST)
-		p->host = h ? look_at_host(p, h) : TRI_UNKNOWN;
+	if (h && (facts & PEER_PROCESS))
+		look_at_process(p, h, again, facts & PEER_HOST);
 }
 
 void
@@ -225,11 +237,17 @@ peer_recheck(struct peer *p)
 {
 	_cleanup_(closep) int pidfd = -1;
 
-	if (p->host == TRI_UNKNOWN || p->fd < 0)
+	if ((p->host == TRI_UNKNOWN && !p->cgroup) || p->fd < 0)
 		return;
 	pidfd = peer_pidfd(p);
 	if (pidfd < 0 || !pidfd_is_alive(pidfd))
-		p->host = TRI_UNKNOWN;
+		forget_process(p);
+}
+
+bool
+peer_unit(const struct peer *p, char ret[static CGROUP_NAME_SIZE])
+{
+	return p->cgroup && cgroup_unit(p->cgroup, ret);
 }
 
 static const char *
@@ -242,33 +260,59 @@ host_words(const struct peer *p)
 	return p->host == TRI_YES ? ", on the host" : ", in a container";
 }
 
+/* A unit that nobody asked for is told where it is known: it may be what a rule
+   should name. */
+static void
+unit_words(const struct peer *p, char *ret, size_t size)
+{
+	char unit[CGROUP_NAME_SIZE], show[TEXT_SHOW_SIZE];
+
+	if (peer_unit(p, unit)) {
+		(void)text_show_str(show, unit);
+		(void)snprintf(ret, size, ", unit %.96s%s", show,
+			       strlen(show) > 96 ? "..." : "");
+	} else {
+		(void)snprintf(ret, size, "%s", p->loaded & PEER_UNIT
+			       ? ", unit unknown" : "");
+	}
+}
+
+static void
+group_words(const struct peer *p, char *ret, size_t size)
+{
+	size_t len = 0;
+
+	ret[0] = '\0';
+	for (size_t i = 0; i < p->n_groups; i++) {
+		if (len > size - 24) {
+			(void)snprintf(ret + len, size - len, " ...");
+			break;
+		}
+		len += (size_t)snprintf(ret + len, size - len, "%s%u",
+					i == 0 ? " groups " : " ", p->groups[i]);
+	}
+	if (p->loaded & PEER_GROUPS && !p->groups_known)
+		(void)snprintf(ret, size, " groups unknown");
+}
+
 char *
 peer_show(const struct peer *p, char ret[static PEER_SHOW_SIZE])
 {
-	char gid[24] = "", groups[64] = "", pid[24] = "";
-	size_t len = 0;
+	char gid[24] = "", groups[64], pid[24] = "", unit[128];
 
 	if (!p->known) {
 		(void)snprintf(ret, PEER_SHOW_SIZE, "a peer of unknown uid");
 		return ret;
 	}
 
-	for (size_t i = 0; i < p->n_groups; i++) {
-		if (len > sizeof(groups) - 24) {
-			(void)snprintf(groups + len, sizeof(groups) - len, " ...");
-			break;
-		}
-		len += (size_t)snprintf(groups + len, sizeof(groups) - len, "%s%u",
-					i == 0 ? " groups " : " ", p->groups[i]);
-	}
-	if (p->loaded & PEER_GROUPS && !p->groups_known)
-		(void)snprintf(groups, sizeof(groups), " groups unknown");
+	group_words(p, groups, sizeof(groups));
+	unit_words(p, unit, sizeof(unit));
 	/* A peer that is only talked of may have neither. */
 	if (p->gid != (gid_t)-1)
 		(void)snprintf(gid, sizeof(gid), " gid %u", p->gid);
 	if (p->pid >= 0)
 		(void)snprintf(pid, sizeof(pid), " (pid %d)", (int)p->pid);
-	(void)snprintf(ret, PEER_SHOW_SIZE, "uid %u%s%s%s%s", p->uid, gid, groups,
-		       pid, host_words(p));
+	(void)snprintf(ret, PEER_SHOW_SIZE, "uid %u%s%s%s%s%s", p->uid, gid, groups,
+		       pid, host_words(p), unit);
 	return ret;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/peer.h"
@@ -13,6 +14,9 @@
 #define CGROUP_MAX	(256 * 1024)	/* a dozen hierarchies */
 
 struct peer_host {
+	int proc;				/* /proc, open */
+	bool keeps_process;
+	enum cgroup_hierarchy hierarchy;
 	char *status, *uid_map, *cgroup;	/* the agent's own */
 };
 
@@ -44,16 +48,20 @@ peer_read_proc(int proc_pid_fd, const char *name, size_t max)
 }
 
 int
-peer_host_new(struct peer_host **ret)
+peer_host_new_at(const struct peer_host_options *o, struct peer_host **ret)
 {
-	_cleanup_(peer_host_freep) struct peer_host *h = NULL;
+	_cleanup_(peer_host_freep) struct peer_host *h = xcalloc(1, sizeof(*h));
 	_cleanup_(closep) int dir = -1;
 
-	dir = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	h->hierarchy = o->hierarchy;
+	h->keeps_process = o->keeps_process;
+	h->proc = open(o->proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (h->proc < 0)
+		return -errno;
+	dir = openat(h->proc, "self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return -errno;
 
-	h = xcalloc(1, sizeof(*h));
 	h->status = peer_read_proc(dir, "status", STATUS_MAX);
 	h->uid_map = peer_read_proc(dir, "uid_map", UID_MAP_MAX);
 	h->cgroup = peer_read_proc(dir, "cgroup", CGROUP_MAX);
@@ -64,17 +72,43 @@ peer_host_new(struct peer_host **ret)
 	return 0;
 }
 
+int
+peer_host_new(struct peer_host **ret)
+{
+	return peer_host_new_at(&(struct peer_host_options){
+		.proc = "/proc",
+		.hierarchy = cgroup_hierarchy("/sys/fs/cgroup"),
+		.keeps_process = peer_kernel_keeps_process(),
+	}, ret);
+}
+
 struct peer_host *
 peer_host_free(struct peer_host *h)
 {
 	if (!h)
 		return NULL;
 
+	closep(&h->proc);
 	free(h->status);
 	free(h->uid_map);
 	free(h->cgroup);
 	free(h);
 	return NULL;
+}
+
+bool
+peer_host_keeps_process(const struct peer_host *h)
+{
+	return h->keeps_process;
+}
+
+int
+peer_host_open(const struct peer_host *h, pid_t pid)
+{
+	char name[16];
+
+	(void)snprintf(name, sizeof(name), "%d", (int)pid);
+	return openat(h->proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
 /* How many pid namespaces deep; 0 where the text does not say. */
@@ -94,155 +128,57 @@ pid_depth(const char *status)
 	return n;
 }
 
-/* Names that container managers give to cgroups.  What ends in .service was
-   started by the host's own service manager: docker-prune.service. */
-static bool
-is_container_scope(const char *name, size_t len)
+static enum tri
+judge_uid_map(const char *ours, const char *theirs)
 {
-	static const struct {
-		const char *name;
-		bool prefix;
-	} table[] = {
-		{ "docker-", true },	{ "docker", false },
-		{ "libpod-", true },	{ "libpod_parent", false },
-		{ "cri-", true },	{ "crio-", true },
-		{ "kubepods", true },	{ "machine.slice", false },
-		{ "lxc.payload", true }, { "lxc", false },
-	};
-	static const char service[] = ".service";
-
-	/* systemd's escape for names that the kernel could take for its own. */
-	if (len > 0 && *name == '_') {
-		name++;
-		len--;
-	}
-	if (len >= strlen(service) &&
-	    memcmp(name + len - strlen(service), service, strlen(service)) == 0)
-		return false;
-
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		size_t n = strlen(table[i].name);
-
-		if ((table[i].prefix ? len >= n : len == n) &&
-		    memcmp(name, table[i].name, n) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* The next component of a path that ends at a newline or NUL; false at its end. */
-static bool
-next_component(const char **p, const char **ret, size_t *ret_len)
-{
-	*ret = *p + strspn(*p, "/");
-	*ret_len = strcspn(*ret, "/\n");
-	*p = *ret + *ret_len;
-	return *ret_len > 0;
-}
-
-/* Is there a container scope in path beyond what it shares with ours? */
-static bool
-path_in_container(const char *path, const char *ours)
-{
-	const char *name, *our;
-	size_t len, our_len;
-	bool shared = true;
-
-	while (next_component(&path, &name, &len)) {
-		shared = shared && next_component(&ours, &our, &our_len) &&
-			len == our_len && memcmp(name, our, len) == 0;
-		if (!shared && is_container_scope(name, len))
-			return true;
-	}
-	return false;
-}
-
-/* A line "ID:CONTROLLERS:/path": the controllers with both their colons (they
-   name the hierarchy, and are empty for v2), and the path behind them. */
-static bool
-cgroup_line(const char *line, const char **ret_key, size_t *ret_len,
-	    const char **ret_path)
-{
-	size_t id = strcspn(line, ":\n"), n;
-
-	if (line[id] != ':')
-		return false;
-	n = 1 + strcspn(line + id + 1, ":\n");
-	if (line[id + n] != ':' || line[id + n + 1] != '/')
-		return false;
-
-	*ret_key = line + id;
-	*ret_len = n + 1;
-	*ret_path = line + id + n + 1;
-	return true;
-}
-
-static const char *
-next_line(const char *line)
-{
-	line += strcspn(line, "\n");
-	return *line ? line + 1 : line;
-}
-
-/* Our path in the same hierarchy; "" if we are not in it. */
-static const char *
-cgroup_path(const char *text, const char *key, size_t key_len)
-{
-	const char *k, *path;
-	size_t len;
-
-	for (; *text; text = next_line(text))
-		if (cgroup_line(text, &k, &len, &path) && len == key_len &&
-		    memcmp(k, key, len) == 0)
-			return path;
-	return "";
+	return tri_of(ours && *ours && theirs && *theirs,
+		      ours && theirs && strcmp(ours, theirs) == 0);
 }
 
 static enum tri
-judge_cgroup(const char *agent, const char *peer)
+judge_status(const char *ours, const char *theirs)
 {
-	enum tri v = *peer ? TRI_YES : TRI_UNKNOWN;
-	const char *key, *path;
-	size_t len;
+	unsigned our = ours ? pid_depth(ours) : 0;
+	unsigned their = theirs ? pid_depth(theirs) : 0;
 
-	for (; *peer; peer = next_line(peer)) {
-		if (!cgroup_line(peer, &key, &len, &path))
-			v = TRI_UNKNOWN;
-		else if (path_in_container(path, cgroup_path(agent, key, len)))
-			return TRI_NO;
-	}
-	return v;
+	return tri_of(our > 0 && their > 0, our == their);
 }
 
 enum tri
 peer_host_judge(const struct peer_proc *agent, const struct peer_proc *peer)
 {
-	unsigned ours = agent->status ? pid_depth(agent->status) : 0;
-	unsigned theirs = peer->status ? pid_depth(peer->status) : 0;
 	enum tri cgroup = TRI_UNKNOWN;
-	bool maps = agent->uid_map && *agent->uid_map &&
-		peer->uid_map && *peer->uid_map;
 
-	if (ours > 0 && theirs > 0 && ours != theirs)
-		return TRI_NO;
-	if (maps && strcmp(agent->uid_map, peer->uid_map) != 0)
-		return TRI_NO;
 	if (agent->cgroup && peer->cgroup)
-		cgroup = judge_cgroup(agent->cgroup, peer->cgroup);
-	if (cgroup != TRI_YES)
-		return cgroup;
-	return ours > 0 && theirs > 0 && maps ? TRI_YES : TRI_UNKNOWN;
+		cgroup = cgroup_judge_host(agent->cgroup, peer->cgroup);
+	return tri_and(cgroup, tri_and(
+		judge_uid_map(agent->uid_map, peer->uid_map),
+		judge_status(agent->status, peer->status)));
+}
+
+char *
+peer_host_look_cgroup(const struct peer_host *h, int proc_pid_fd,
+		      enum tri *ret_host)
+{
+	_cleanup_(freep) char *text = NULL;
+
+	text = peer_read_proc(proc_pid_fd, "cgroup", CGROUP_MAX);
+	*ret_host = text ? cgroup_judge_host(h->cgroup, text) : TRI_UNKNOWN;
+	return text ? cgroup_path(h->hierarchy, text) : NULL;
 }
 
 enum tri
-peer_host_judge_dir(const struct peer_host *h, int proc_pid_fd)
+peer_host_look(const struct peer_host *h, int proc_pid_fd, enum tri by_cgroup)
 {
-	_cleanup_(freep) char *status = NULL, *uid_map = NULL, *cgroup = NULL;
+	_cleanup_(freep) char *status = NULL, *uid_map = NULL;
+	enum tri v = by_cgroup;
 
-	status = peer_read_proc(proc_pid_fd, "status", STATUS_MAX);
+	if (v == TRI_NO)
+		return v;
 	uid_map = peer_read_proc(proc_pid_fd, "uid_map", UID_MAP_MAX);
-	cgroup = peer_read_proc(proc_pid_fd, "cgroup", CGROUP_MAX);
-	return peer_host_judge(
-		&(struct peer_proc){ h->status, h->uid_map, h->cgroup },
-		&(struct peer_proc){ status, uid_map, cgroup });
+	v = tri_and(v, judge_uid_map(h->uid_map, uid_map));
+	if (v == TRI_NO)
+		return v;
+	status = peer_read_proc(proc_pid_fd, "status", STATUS_MAX);
+	return tri_and(v, judge_status(h->status, status));
 }

@@ -82,20 +82,6 @@ policy_seal(struct policy *p, policy_note_fn *note, void *userdata,
 	return 0;
 }
 
-static enum tri
-tri_not(enum tri a)
-{
-	return a == TRI_UNKNOWN ? a : a == TRI_YES ? TRI_NO : TRI_YES;
-}
-
-static enum tri
-tri_and(enum tri a, enum tri b)
-{
-	if (a == TRI_NO || b == TRI_NO)
-		return TRI_NO;
-	return a == TRI_YES && b == TRI_YES ? TRI_YES : TRI_UNKNOWN;
-}
-
 /* Is this enough to go on?  An allow rule ends at the first thing that is not
    known, a deny rule only at a plain no; so nothing dear is read in vain. */
 static bool

@@ -22,8 +22,9 @@
 #include <cmocka.h>
 
 #include "api/peer.h"
+#include "fake-proc.h"
 
-/* --- the judge -------------------------------------------------------------- */
+/* --- the judge ------------------------------------------------------------ */
 
 #define ST(ns)	"Name:\tx\nUid:\t0\t0\t0\t0\nNSpid:\t" ns "\nVmSize:\t1 kB\n"
 #define MAP	"         0          0 4294967295\n"
@@ -120,7 +121,7 @@ what_we_share_with_the_peer_does_not_count(void **state _unused_)
 			fail_msg("case %zu", i);
 }
 
-/* --- the kernel ------------------------------------------------------------- */
+/* --- the kernel ----------------------------------------------------------- */
 
 static void
 uid_gid_pid_and_groups_of_a_socket_pair(void **state _unused_)
@@ -132,7 +133,7 @@ uid_gid_pid_and_groups_of_a_socket_pair(void **state _unused_)
 
 	assert_true(n_own >= 0);
 	assert_return_code(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), errno);
-	peer_init(&p, pair[0], true);
+	peer_init(&p, pair[0], false);
 	assert_true(p.known);
 	assert_int_equal(p.uid, geteuid());
 	assert_int_equal(p.gid, getegid());
@@ -293,7 +294,7 @@ a_neighbour_is_on_the_host_until_it_exits(void **state _unused_)
 
 	assert_int_equal(peer_host_new(&h), 0);
 	assert_int_equal(client_begin(&c, 0), 0);
-	peer_init(&p, c.fd, true);
+	peer_init(&p, c.fd, false);
 	assert_int_equal(p.pid, c.pid);
 	peer_need(&p, h, PEER_HOST);
 	assert_int_equal(p.host, TRI_YES);
@@ -320,7 +321,7 @@ who_is_dead_when_asked_about_is_unknown(void **state _unused_)
 
 	assert_int_equal(peer_host_new(&h), 0);
 	assert_int_equal(client_begin(&c, 0), 0);
-	peer_init(&p, c.fd, true);
+	peer_init(&p, c.fd, false);
 	client_kill(&c);
 	peer_need(&p, h, PEER_HOST);
 	assert_true(p.known);
@@ -342,7 +343,7 @@ another_pid_namespace_is_a_container(void **state _unused_)
 		print_message("# no pid namespaces here\n");
 		skip();
 	}
-	peer_init(&p, c.fd, true);
+	peer_init(&p, c.fd, false);
 	assert_true(p.pid > 0 && p.pid != c.pid);
 	peer_need(&p, h, PEER_HOST);
 	assert_int_equal(p.host, TRI_NO);
@@ -359,7 +360,7 @@ pid_0_is_unknown(void **state _unused_)
 
 	assert_int_equal(peer_host_new(&h), 0);
 	assert_int_equal(client_begin(&c, 0), 0);
-	peer_init(&p, c.fd, true);
+	peer_init(&p, c.fd, false);
 	p.pid = 0;
 	peer_need(&p, h, PEER_HOST);
 	assert_int_equal(p.host, TRI_UNKNOWN);
@@ -435,7 +436,9 @@ old_kernel(void)
 		return 77;
 	if (peer_host_new(&h) < 0 || client_begin(&c, 0) < 0)
 		return 1;
-	if (host_on_old_kernel(h, &c, true, NULL) != TRI_YES)
+	if (peer_host_keeps_process(h) || peer_kernel_keeps_process())
+		bad = 8;
+	else if (host_on_old_kernel(h, &c, true, NULL) != TRI_YES)
 		bad = 2;
 	else if (host_on_old_kernel(h, &c, false, NULL) != TRI_UNKNOWN)
 		bad = 3;
@@ -465,6 +468,337 @@ before_linux_6_5_the_process_is_pinned_at_accept(void **state _unused_)
 	assert_int_equal(r, 0);
 }
 
+/* --- a number that is used again --------------------------------------------- */
+
+/* A process of this id, which stays until it is killed. */
+static pid_t
+process_as(pid_t pid, uid_t uid)
+{
+	struct {
+		uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack,
+			 stack_size, tls, set_tid, set_tid_size, cgroup;
+	} args = { .exit_signal = SIGCHLD, .set_tid = (uintptr_t)&pid,
+		   .set_tid_size = 1 };
+	pid_t child = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	return child;
+}
+
+/* Has it become who it is to be? */
+static void
+wait_for_uid(pid_t pid, uid_t uid)
+{
+	struct stat st = { 0 };
+	char path[32];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	for (unsigned i = 0; i < 10000; i++) {
+		if (stat(path, &st) == 0 && st.st_uid == uid && st.st_gid == uid)
+			return;
+		sched_yield();
+	}
+	fail_msg("%s belongs to %u", path, st.st_uid);
+}
+
+#define ATTACKER	1000
+
+struct recycled {
+	struct sockaddr_un sa;
+	socklen_t len;
+	int listener, fd;
+	pid_t pid;
+};
+
+static void
+attack_begin(struct recycled *a)
+{
+	a->sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	a->len = sizeof(a->sa);
+	a->fd = -1;
+	a->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_return_code(bind(a->listener, (struct sockaddr *)&a->sa,
+				sizeof(sa_family_t)), errno);
+	assert_return_code(listen(a->listener, 1), errno);
+	assert_return_code(getsockname(a->listener, (struct sockaddr *)&a->sa,
+				       &a->len), errno);
+}
+
+/* Connects as somebody, and is there no more when this returns. */
+static void
+attack_connect(struct recycled *a)
+{
+	int status;
+
+	a->pid = fork();
+	assert_true(a->pid >= 0);
+	if (a->pid == 0) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		_exit(setresgid(ATTACKER, ATTACKER, ATTACKER) < 0 ||
+		      setresuid(ATTACKER, ATTACKER, ATTACKER) < 0 ||
+		      connect(fd, (struct sockaddr *)&a->sa, a->len) < 0);
+	}
+	assert_int_equal(waitpid(a->pid, &status, 0), a->pid);
+	assert_int_equal(status, 0);
+}
+
+static void
+attack_end(struct recycled *a, pid_t victim)
+{
+	if (victim > 0) {
+		kill(victim, SIGKILL);
+		waitpid(victim, NULL, 0);
+	}
+	if (a->fd >= 0)
+		close(a->fd);
+	close(a->listener);
+}
+
+/* Whoever connected is gone, and another process has its number before the
+   connection is accepted. */
+static bool
+facts_of_recycled(bool keeps_process, uid_t victim_uid)
+{
+	_cleanup_(peer_host_freep) struct peer_host *h = NULL;
+	struct recycled a;
+	struct peer p;
+	pid_t victim;
+	bool known;
+
+	assert_int_equal(peer_host_new_at(&(struct peer_host_options){
+		.proc = "/proc", .keeps_process = keeps_process,
+		.hierarchy = cgroup_hierarchy("/sys/fs/cgroup") }, &h), 0);
+	attack_begin(&a);
+	attack_connect(&a);
+	victim = process_as(a.pid, victim_uid);
+	if (victim != a.pid) {
+		attack_end(&a, victim);
+		print_message("# cannot choose a process number here\n");
+		skip();
+	}
+	wait_for_uid(victim, victim_uid);
+	a.fd = accept4(a.listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(a.fd >= 0);
+	peer_init(&p, a.fd, !keeps_process);
+	assert_int_equal(p.uid, ATTACKER);
+	assert_int_equal(p.pid, victim);
+	peer_need(&p, h, PEER_PROCESS);
+	known = p.cgroup || p.host != TRI_UNKNOWN;
+	peer_clear(&p);
+	attack_end(&a, victim);
+	return known;
+}
+
+static void
+a_recycled_number_is_nobody_where_the_process_is_kept(void **state _unused_)
+{
+	if (geteuid() != 0 || !peer_kernel_keeps_process()) {
+		print_message("# needs root, and Linux 6.5\n");
+		skip();
+	}
+	assert_false(facts_of_recycled(true, 0));
+	assert_false(facts_of_recycled(true, ATTACKER));
+}
+
+static void
+a_recycled_number_of_another_user_is_nobody_on_old_kernels(void **state _unused_)
+{
+	if (geteuid() != 0) {
+		print_message("# needs root\n");
+		skip();
+	}
+	assert_false(facts_of_recycled(false, 0));
+	assert_false(facts_of_recycled(false, ATTACKER + 1));
+	/* What remains, and is said in the documentation. */
+	assert_true(facts_of_recycled(false, ATTACKER));
+}
+
+/* Pinned while it lived, and its number has gone to another one since. */
+static void
+a_number_recycled_after_accept_is_nobody_on_old_kernels(void **state _unused_)
+{
+	_cleanup_(peer_host_freep) struct peer_host *h = NULL;
+	struct client c;
+	struct peer p, later;
+	pid_t victim;
+
+	if (geteuid() != 0) {
+		print_message("# needs root\n");
+		skip();
+	}
+	assert_int_equal(peer_host_new_at(&(struct peer_host_options){
+		.proc = "/proc", .hierarchy = CGROUP_V2 }, &h), 0);
+	assert_int_equal(client_begin(&c, 0), 0);
+	peer_init(&p, c.fd, true);
+	peer_init(&later, c.fd, true);
+	peer_need(&p, h, PEER_PROCESS);
+	assert_int_equal(p.host, TRI_YES);
+
+	kill(c.pid, SIGKILL);
+	waitpid(c.pid, NULL, 0);
+	victim = process_as(c.pid, 0);
+	peer_need(&later, h, PEER_PROCESS);
+	peer_recheck(&p);
+	assert_int_equal(later.host, TRI_UNKNOWN);
+	assert_null(later.cgroup);
+	assert_int_equal(p.host, TRI_UNKNOWN);
+	assert_null(p.cgroup);
+	if (victim > 0) {
+		kill(victim, SIGKILL);
+		waitpid(victim, NULL, 0);
+	}
+	peer_clear(&p);
+	peer_clear(&later);
+	close(c.fd);
+	close(c.listener);
+}
+
+/* --- hierarchies that are not here ------------------------------------------- */
+
+static const struct {
+	enum cgroup_hierarchy hierarchy;
+	const char *cgroup, *unit;	/* NULL: cannot be read; unknown */
+	enum tri host;
+} fakes[] = {
+	{ CGROUP_V2, "0::/a.slice/web.service\n", "web.service", TRI_YES },
+	{ CGROUP_V2, "9:name=systemd:/\n4:memory:/x\n0::/a.slice/web.service\n",
+	  "web.service", TRI_YES },
+	{ CGROUP_V1, "9:name=systemd:/a.slice/web.service\n4:memory:/x\n0::/\n",
+	  "web.service", TRI_YES },
+	/* the other line says something else */
+	{ CGROUP_V2, "9:name=systemd:/a.slice/payroll.service\n0::/\n", NULL,
+	  TRI_YES },
+	{ CGROUP_V1, "9:name=systemd:/\n0::/a.slice/payroll.service\n", NULL,
+	  TRI_YES },
+	{ CGROUP_NONE, "9:name=systemd:/a.slice/web.service\n"
+	  "0::/a.slice/web.service\n", NULL, TRI_YES },
+	{ CGROUP_V2, "0::/a.slice/docker-1.scope\n", "docker-1.scope", TRI_NO },
+	{ CGROUP_V2, "4:memory:/docker/1\n0::/a.slice/web.service\n", "web.service",
+	  TRI_NO },
+	{ CGROUP_V2, "0::/a.slice/web.service (deleted)\n", NULL, TRI_YES },
+	{ CGROUP_V2, "", NULL, TRI_UNKNOWN },
+	{ CGROUP_V2, NULL, NULL, TRI_UNKNOWN },
+};
+
+/* Ourselves, as h sees us. */
+static void
+look_at_us(struct peer *p, int pair[2], const struct peer_host *h, unsigned facts)
+{
+	assert_return_code(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), errno);
+	peer_init(p, pair[0], false);
+	peer_need(p, h, facts);
+}
+
+static void
+end_look(struct peer *p, int pair[2])
+{
+	peer_clear(p);
+	close(pair[0]);
+	close(pair[1]);
+}
+
+static void
+every_hierarchy_has_its_units(void **state _unused_)
+{
+	struct fake_proc f;
+
+	if (!peer_kernel_keeps_process())
+		skip();
+	fake_proc_begin(&f);
+	for (size_t i = 0; i < ARRAY_SIZE(fakes); i++) {
+		struct peer_host *h = fake_proc_host(&f, fakes[i].hierarchy, true);
+		char unit[CGROUP_NAME_SIZE] = "";
+		struct peer p;
+		int pair[2];
+		bool known;
+
+		fake_proc_we(&f, fakes[i].cgroup);
+		look_at_us(&p, pair, h, PEER_PROCESS);
+		known = peer_unit(&p, unit);
+		if (known != !!fakes[i].unit || p.host != fakes[i].host ||
+		    (known && strcmp(unit, fakes[i].unit) != 0))
+			fail_msg("fake %zu: unit %s, host %d", i, unit, p.host);
+		end_look(&p, pair);
+		peer_host_free(h);
+	}
+	fake_proc_end(&f);
+}
+
+/* The files are there or not: what is read shows in what is known. */
+static void
+no_more_is_read_than_is_asked_for(void **state _unused_)
+{
+	struct peer_host *h;
+	struct fake_proc f;
+	struct peer p;
+	int pair[2];
+	char pid[16];
+
+	if (!peer_kernel_keeps_process())
+		skip();
+	(void)snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	fake_proc_begin(&f);
+	h = fake_proc_host(&f, CGROUP_V2, true);
+
+	/* A unit needs the cgroup alone, and it is read once for both facts. */
+	fake_proc_put(&f, pid, "cgroup", "0::/a.slice/web.service\n");
+	look_at_us(&p, pair, h, PEER_UNIT);
+	assert_string_equal(p.cgroup, "/a.slice/web.service");
+	assert_int_equal(p.loaded, PEER_UNIT);
+	assert_int_equal(p.host, TRI_UNKNOWN);
+	fake_proc_process(&f, pid, "0::/a.slice/docker-1.scope\n");
+	peer_need(&p, h, PEER_HOST);
+	assert_string_equal(p.cgroup, "/a.slice/web.service");
+	assert_int_equal(p.host, TRI_YES);
+	end_look(&p, pair);
+
+	/* A cgroup that says no settles it. */
+	fake_proc_put(&f, pid, "status", NULL);
+	fake_proc_put(&f, pid, "uid_map", NULL);
+	look_at_us(&p, pair, h, PEER_HOST);
+	assert_int_equal(p.host, TRI_NO);
+	assert_int_equal(p.loaded, PEER_HOST);
+	peer_need(&p, h, PEER_UNIT);
+	assert_int_equal(p.loaded, PEER_PROCESS);
+	assert_string_equal(p.cgroup, "/a.slice/docker-1.scope");
+	end_look(&p, pair);
+
+	/* Over TCP a pid says nothing. */
+	assert_return_code(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), errno);
+	peer_init(&p, pair[0], false);
+	p.tcp = true;
+	peer_need(&p, h, PEER_PROCESS);
+	assert_null(p.cgroup);
+	assert_int_equal(p.host, TRI_UNKNOWN);
+	end_look(&p, pair);
+
+	peer_host_free(h);
+	fake_proc_end(&f);
+}
+
+static void
+a_machine_without_our_own_entries_is_an_error(void **state _unused_)
+{
+	struct peer_host *h = NULL;
+	struct fake_proc f;
+
+	assert_int_equal(peer_host_new_at(&(struct peer_host_options){
+		.proc = "/nonexistent" }, &h), -ENOENT);
+	fake_proc_begin(&f);
+	fake_proc_put(&f, "self", "uid_map", NULL);
+	assert_int_equal(peer_host_new_at(&(struct peer_host_options){
+		.proc = f.root }, &h), -EIO);
+	assert_null(h);
+	fake_proc_end(&f);
+}
+
 static void
 words_for_people_are_cut(void **state _unused_)
 {
@@ -491,11 +825,32 @@ words_for_people_are_cut(void **state _unused_)
 	assert_non_null(strstr(peer_show(&p, show), "groups unknown (pid"));
 }
 
+static void
+words_for_people_name_the_unit(void **state _unused_)
+{
+	char path[300], long_path[] = "/a.slice/web-\\x2d.service";
+	char show[PEER_SHOW_SIZE];
+	struct peer p = { .fd = -1, .pidfd = -1, .known = true, .uid = 1, .gid = 2,
+		.pid = 3, .loaded = PEER_PROCESS, .host = TRI_YES,
+		.cgroup = long_path };
+
+	assert_string_equal(peer_show(&p, show), "uid 1 gid 2 (pid 3), on the "
+			    "host, unit web-\\x5cx2d.service");
+	p.cgroup = NULL;
+	assert_string_equal(peer_show(&p, show), "uid 1 gid 2 (pid 3), on the "
+			    "host, unit unknown");
+	p.loaded = PEER_HOST;
+	assert_string_equal(peer_show(&p, show), "uid 1 gid 2 (pid 3), on the "
+			    "host");
+	(void)snprintf(path, sizeof(path), "/%0240d.service", 7);
+	p.cgroup = path;
+	assert_string_equal(peer_show(&p, show) + strlen(show) - 6, "000...");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		/* First: what the kernel can do is asked once in a process. */
 		cmocka_unit_test(before_linux_6_5_the_process_is_pinned_at_accept),
 		cmocka_unit_test(the_table_of_hosts_and_containers),
 		cmocka_unit_test(what_we_share_with_the_peer_does_not_count),
@@ -506,7 +861,17 @@ main(void)
 		cmocka_unit_test(who_is_dead_when_asked_about_is_unknown),
 		cmocka_unit_test(another_pid_namespace_is_a_container),
 		cmocka_unit_test(pid_0_is_unknown),
+		cmocka_unit_test(
+			a_recycled_number_is_nobody_where_the_process_is_kept),
+		cmocka_unit_test(
+			a_recycled_number_of_another_user_is_nobody_on_old_kernels),
+		cmocka_unit_test(
+			a_number_recycled_after_accept_is_nobody_on_old_kernels),
+		cmocka_unit_test(every_hierarchy_has_its_units),
+		cmocka_unit_test(no_more_is_read_than_is_asked_for),
+		cmocka_unit_test(a_machine_without_our_own_entries_is_an_error),
 		cmocka_unit_test(words_for_people_are_cut),
+		cmocka_unit_test(words_for_people_name_the_unit),
 	};
 
 	size_t first = 0;
