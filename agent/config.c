@@ -361,6 +361,8 @@ finish(struct loader *l, struct err *e)
 					    flow_names()), e);
 	set_constants(l->c);
 
+	if (!peer_kernel_keeps_process())
+		policy_kernel_reuses_pids(l->c->policy);
 	r = policy_seal(l->c->policy, l->note ? on_note : NULL, l, &file, &line, e);
 	return r < 0 ? err_prefix(e, r, "%s:%u", file, line) : 0;
 }

@@ -192,6 +192,7 @@ look_at_process(struct peer *p, const struct peer_host *h, bool again,
 		bool want_host)
 {
 	_cleanup_(closep) int dir = -1, pidfd = -1;
+	enum tri by_cgroup = TRI_UNKNOWN;
 
 	if (!p->known || p->tcp || p->pid <= 0 ||
 	    (p->taken_usec == 0 && !peer_host_keeps_process(h)))
@@ -203,8 +204,10 @@ look_at_process(struct peer *p, const struct peer_host *h, bool again,
 	if (dir < 0 || (p->taken_usec > 0 && !taken_is_plausible(p, dir)))
 		return;
 
-	if (!again)
-		p->cgroup = peer_host_look_cgroup(h, dir, &p->host_by_cgroup);
+	if (!again) {
+		p->cgroup = peer_host_look_cgroup(h, dir, &by_cgroup);
+		p->host_by_cgroup = by_cgroup;
+	}
 	if (want_host)
 		p->host = peer_host_look(h, dir, p->host_by_cgroup);
 	/* Whoever is alive after the reads was the owner of the number all the
@@ -222,7 +225,7 @@ peer_need(struct peer *p, const struct peer_host *h, unsigned facts)
 	if (again)
 		p->loaded |= facts & PEER_UNIT;
 	facts &= ~p->loaded;
-	p->loaded |= (uint8_t)facts;
+	p->loaded |= facts & UINT8_MAX;
 	if (p->fd < 0)
 		return;
 

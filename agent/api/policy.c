@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/policy_rule.h"
@@ -11,6 +12,7 @@ struct policy {
 	struct policy_rule **rules;
 	size_t n;
 	uint64_t generation;
+	bool reuses_pids;
 };
 
 struct policy *
@@ -35,6 +37,12 @@ policy_free(struct policy *p)
 	free(p->rules);
 	free(p);
 	return NULL;
+}
+
+void
+policy_kernel_reuses_pids(struct policy *p)
+{
+	p->reuses_pids = true;
 }
 
 int
@@ -78,131 +86,8 @@ policy_seal(struct policy *p, policy_note_fn *note, void *userdata,
 		}
 	}
 	for (size_t i = 0; note && i < p->n; i++)
-		policy_rule_notes(p->rules[i], note, userdata);
+		policy_rule_notes(p->rules[i], !p->reuses_pids, note, userdata);
 	return 0;
-}
-
-/* Is this enough to go on?  An allow rule ends at the first thing that is not
-   known, a deny rule only at a plain no; so nothing dear is read in vain. */
-static bool
-tri_settles(const struct policy_rule *r, enum tri v)
-{
-	return v == TRI_NO || (v == TRI_UNKNOWN && !r->deny);
-}
-
-static bool
-ids_have(const struct rule_ids *l, uint32_t id)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (l->v[i] == id)
-			return true;
-	return false;
-}
-
-static enum tri
-rule_user(const struct policy_rule *r, const struct peer *peer)
-{
-	if (r->user.n == 0)
-		return TRI_NO;
-	if (!peer->known)
-		return TRI_UNKNOWN;
-	return ids_have(&r->user, peer->uid) ? TRI_YES : TRI_NO;
-}
-
-static enum tri
-rule_group(const struct policy_rule *r, struct peer *peer,
-	   const struct peer_host *host)
-{
-	if (r->group.n == 0)
-		return TRI_NO;
-	if (peer->known && ids_have(&r->group, peer->gid))
-		return TRI_YES;
-
-	peer_need(peer, host, PEER_GROUPS);
-	for (size_t i = 0; peer->groups_known && i < peer->n_groups; i++)
-		if (ids_have(&r->group, peer->groups[i]))
-			return TRI_YES;
-	return peer->known && peer->groups_known ? TRI_NO : TRI_UNKNOWN;
-}
-
-/* The keys that say who, cheap facts first. */
-static enum tri
-rule_who(const struct policy_rule *r, struct peer *peer,
-	 const struct peer_host *host)
-{
-	enum tri v = TRI_YES;
-
-	if (r->user.given)
-		v = tri_and(v, rule_user(r, peer));
-	if (r->group.given && !tri_settles(r, v))
-		v = tri_and(v, rule_group(r, peer, host));
-	if (r->host == RULE_HOST_ANY || tri_settles(r, v))
-		return v;
-
-	peer_need(peer, host, PEER_HOST);
-	return tri_and(v, r->host == RULE_HOST_YES ? peer->host
-						   : tri_not(peer->host));
-}
-
-static bool
-patterns_match(const struct rule_patterns *l, const char *s, bool stars_escaped)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (pattern_match(l->v[i], s, stars_escaped))
-			return true;
-	return false;
-}
-
-/* What is asked for has to lie inside an allow rule's scopes; a deny rule is met
-   by any one of them.  An unnarrowed token has them all. */
-static bool
-rule_scopes(const struct policy_rule *r, const struct policy_query *q)
-{
-	if (!r->scope.given)
-		return true;
-	if (!q->scopes || !q->scopes[0])
-		return r->deny;
-
-	for (size_t i = 0; q->scopes[i]; i++)
-		if (patterns_match(&r->scope, q->scopes[i], false) == r->deny)
-			return r->deny;
-	return !r->deny;
-}
-
-/* The keys that say what.  A question that lacks what a rule asks about is an
-   unknown fact. */
-static bool
-rule_what(const struct policy_rule *r, const struct policy_query *q)
-{
-	if (!(r->kinds & (1u << q->kind)))
-		return false;
-	if (q->kind == POLICY_MONITOR || q->kind == POLICY_ADMIN)
-		return true;
-
-	if (!(q->account ? patterns_match(&r->account, q->account, false)
-			 : r->deny))
-		return false;
-	if (q->kind == POLICY_ACCESS)
-		return rule_scopes(r, q);
-	if (q->kind != POLICY_ID && q->kind != POLICY_JWT)
-		return true;
-
-	/* Who verifies a JWT may read a "*" in its aud as a wildcard. */
-	return !q->audience ? r->deny
-			    : patterns_match(&r->audience, q->audience,
-					     q->kind == POLICY_JWT && !r->deny);
-}
-
-static bool
-rule_matches(const struct policy_rule *r, struct peer *peer,
-	     const struct peer_host *host, const struct policy_query *q)
-{
-	enum tri who;
-
-	if (policy_rule_is_void(r) || !rule_what(r, q))
-		return false;
-	who = rule_who(r, peer, host);
-	return who == TRI_YES || (who == TRI_UNKNOWN && r->deny);
 }
 
 static const struct policy_rule *
@@ -211,7 +96,7 @@ policy_find(const struct policy *p, bool deny, struct peer *peer,
 {
 	for (size_t i = 0; i < p->n; i++)
 		if (p->rules[i]->deny == deny &&
-		    rule_matches(p->rules[i], peer, host, q))
+		    policy_rule_matches(p->rules[i], peer, host, q))
 			return p->rules[i];
 	return NULL;
 }
@@ -228,20 +113,54 @@ is_paste_safe(const char *s)
 		strcmp(text_show_str(show, s), s) == 0;
 }
 
-static int
-policy_denied(const struct policy_rule *deny, const struct peer *peer,
-	      const struct policy_query *q, struct err *e)
+size_t
+policy_near(const struct policy *p, const struct peer *peer,
+	    const struct policy_query *q, struct policy_near *ret, size_t max)
 {
-	char who[PEER_SHOW_SIZE], account[TEXT_SHOW_SIZE];
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n && n < max; i++) {
+		const char *key = policy_rule_missing_key(p->rules[i], peer, q);
+
+		if (key)
+			ret[n++] = (struct policy_near){ p->rules[i]->name, key };
+	}
+	return n;
+}
+
+/* " (nearly: web but for unit, sre but for group)", or nothing. */
+static void
+near_words(const struct policy *p, const struct peer *peer,
+	   const struct policy_query *q, char *ret, size_t size)
+{
+	struct policy_near near[2];
+	size_t n = policy_near(p, peer, q, near, ARRAY_SIZE(near)), len = 0;
+
+	ret[0] = '\0';
+	for (size_t i = 0; i < n && len < size; i++)
+		len += (size_t)snprintf(ret + len, size - len, "%s%s but for %s%s",
+					i == 0 ? " (nearly: " : ", ",
+					near[i].rule, near[i].key,
+					i + 1 == n ? ")" : "");
+}
+
+static int
+policy_denied(const struct policy *p, const struct policy_rule *deny,
+	      const struct peer *peer, const struct policy_query *q, struct err *e)
+{
+	char who[PEER_SHOW_SIZE], account[TEXT_SHOW_SIZE], near[192] = "";
 	bool other = q->account && strcmp(q->account, "default") != 0;
 	int r;
 
+	if (!deny)
+		near_words(p, peer, q, near, sizeof(near));
+
 	(void)peer_show(peer, who);
 	(void)text_show_str(account, other ? q->account : "");
-	r = err_set(e, ERR_POLICY, "%s%s %s kind %s%s%s to %s",
+	r = err_set(e, ERR_POLICY, "%s%s %s kind %s%s%s to %s%s",
 		    deny ? "rule " : "no rule", deny ? deny->name : "",
 		    deny ? "denies" : "admits", policy_kind_name(q->kind),
-		    other ? " of account " : "", account, who);
+		    other ? " of account " : "", account, who, near);
 	err_hint(e, "gce-oidc whoami --rule %s",
 		 q->audience && is_paste_safe(q->audience) ? q->audience
 							   : "AUDIENCE");
@@ -259,10 +178,10 @@ policy_check(const struct policy *p, struct peer *peer,
 
 	rule = policy_find(p, true, peer, host, q);
 	if (rule)
-		return policy_denied(rule, peer, q, e);
+		return policy_denied(p, rule, peer, q, e);
 	rule = policy_find(p, false, peer, host, q);
 	if (!rule)
-		return policy_denied(NULL, peer, q, e);
+		return policy_denied(p, NULL, peer, q, e);
 
 	if (ret_rule)
 		*ret_rule = rule->name;
@@ -277,7 +196,7 @@ policy_knows(const struct policy *p, struct peer *peer,
 		const struct policy_rule *r = p->rules[i];
 
 		if (!r->deny && !policy_rule_is_void(r) &&
-		    rule_who(r, peer, host) == TRI_YES)
+		    policy_rule_who(r, peer, host) == TRI_YES)
 			return true;
 	}
 	return false;
@@ -293,6 +212,8 @@ policy_facts(const struct policy *p)
 			continue;
 		if (p->rules[i]->group.given)
 			facts |= PEER_GROUPS;
+		if (p->rules[i]->unit.given || p->rules[i]->slice.given)
+			facts |= PEER_UNIT;
 		if (p->rules[i]->host != RULE_HOST_ANY)
 			facts |= PEER_HOST;
 	}

@@ -55,13 +55,16 @@ int policy_rule(struct policy *p, const char *name, const char *origin,
 
 /* One "key = value" of a rule; an empty value clears a list.  Quotes around the
    value are gone already; the values of a list are separated by blanks, "\ " is
-   one inside a value.  e has words fit to stand behind "FILE:LINE: ".  Keys whose
-   facts this version cannot know yet (unit, slice, tcp) are errors that say so. */
+   one inside a value.  e has words fit to stand behind "FILE:LINE: ". */
 int policy_rule_set(struct policy_rule *r, const char *key, const char *value,
 		    struct err *e);
 
 /* Do the values of this key of a rule add up? */
 bool policy_key_is_list(const char *key);
+
+/* Say so where the kernel does not keep the process that connected: some rules are
+   then worth a note. */
+void policy_kernel_reuses_pids(struct policy *p);
 
 /* Notes that --check-config prints: what is allowed and probably not meant. */
 typedef void policy_note_fn(void *userdata, const char *origin, unsigned line,
@@ -82,12 +85,22 @@ struct policy_query {
 };
 
 /* 0: yes, and *ret_rule (may be NULL) names the rule, borrowed from p.  -EACCES:
-   no; e->msg says which rule denies, or that none admits, and what the peer looked
-   like, e->hint is the command that prints a stanza.  Facts are read from the
-   kernel as the rules ask for them. */
+   no; e->msg says which rule denies, or that none admits, what the peer looked
+   like and which rules it missed by one key, e->hint is the command that prints a
+   stanza.  Facts are read from the kernel as the rules ask for them. */
 int policy_check(const struct policy *p, struct peer *peer,
 		 const struct peer_host *host, const struct policy_query *q,
 		 const char **ret_rule, struct err *e);
+
+/* Allow rules that miss peer and question by one key, as far as facts have been
+   read; at most max, their number is returned.  Names and keys only: what the
+   values are is the administrator's affair.  Borrowed from p. */
+struct policy_near {
+	const char *rule, *key;
+};
+size_t policy_near(const struct policy *p, const struct peer *peer,
+		   const struct policy_query *q, struct policy_near *ret,
+		   size_t max);
 
 /* Could any rule admit this peer to anything?  If not, it is a stranger. */
 bool policy_knows(const struct policy *p, struct peer *peer,

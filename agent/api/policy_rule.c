@@ -8,13 +8,6 @@
 #include "api/policy_rule.h"
 #include "base/text.h"
 
-#define BIT(kind)	(1u << (kind))
-
-/* Each of these is the whole account: no audience narrows it. */
-#define KINDS_WHOLE \
-	(BIT(POLICY_ACCESS) | BIT(POLICY_SIGN) | BIT(POLICY_SIGN_ANY))
-#define KINDS_AUDIENCE	(BIT(POLICY_ID) | BIT(POLICY_JWT))
-
 static const char *const kind_names[] = {
 	[POLICY_ID]		= "id",
 	[POLICY_JWT]		= "jwt",
@@ -74,9 +67,9 @@ patterns_clear(struct rule_patterns *l)
 	l->n = 0;
 }
 
-static int
-patterns_set(struct rule_patterns *l, const char *value, enum pattern_class class,
-	     struct err *e)
+int
+rule_patterns_set(struct rule_patterns *l, const char *value,
+		  enum pattern_class class, struct err *e)
 {
 	const char *word;
 	size_t len;
@@ -246,7 +239,7 @@ set_kind(struct policy_rule *r, const char *value, struct err *e)
 			return err_set(e, ERR_REQUEST, "unknown kind %s: there are "
 				       "id jwt access sign sign-any monitor admin",
 				       text_show(show, word, len));
-		r->kinds |= BIT(kind);
+		r->kinds |= RULE_KIND(kind);
 	}
 	return 0;
 }
@@ -254,19 +247,19 @@ set_kind(struct policy_rule *r, const char *value, struct err *e)
 static int
 set_account(struct policy_rule *r, const char *value, struct err *e)
 {
-	return patterns_set(&r->account, value, PATTERN_NAME, e);
+	return rule_patterns_set(&r->account, value, PATTERN_NAME, e);
 }
 
 static int
 set_audience(struct policy_rule *r, const char *value, struct err *e)
 {
-	return patterns_set(&r->audience, value, PATTERN_AUDIENCE, e);
+	return rule_patterns_set(&r->audience, value, PATTERN_AUDIENCE, e);
 }
 
 static int
 set_scope(struct policy_rule *r, const char *value, struct err *e)
 {
-	int n = patterns_set(&r->scope, value, PATTERN_AUDIENCE, e);
+	int n = rule_patterns_set(&r->scope, value, PATTERN_AUDIENCE, e);
 
 	for (size_t i = 0; n == 0 && i < r->scope.n; i++)
 		if (!pattern_plain(r->scope.v[i]))
@@ -275,27 +268,60 @@ set_scope(struct policy_rule *r, const char *value, struct err *e)
 	return n;
 }
 
-/* In their final meaning these need facts that nothing reads yet; to ignore one
-   would widen the rule. */
-static int
-set_unit(struct policy_rule *r _unused_, const char *value _unused_, struct err *e)
+/* Does the text of a pattern end in one of these, or in a wildcard? */
+static bool
+pattern_ends_in(const struct pattern *p, const char *const ends[2])
 {
-	return err_set(e, ERR_REQUEST, "unit needs a later version: this one does "
-		       "not know a peer's unit");
+	const char *text = pattern_text(p);
+	size_t len = strlen(text);
+
+	if (text[len - 1] == '*' && (len < 2 || text[len - 2] != '\\'))
+		return true;
+	for (size_t i = 0; i < 2; i++) {
+		size_t n = strlen(ends[i]);
+
+		if (len > n && strcmp(text + len - n, ends[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Names that no process can be in would make a rule that never matches. */
+static int
+set_names(struct rule_patterns *l, const char *key, const char *value,
+	  const char *const ends[2], const char *expected, struct err *e)
+{
+	int r = rule_patterns_set(l, value, PATTERN_NAME, e);
+
+	for (size_t i = 0; r == 0 && i < l->n; i++)
+		if (!pattern_ends_in(l->v[i], ends))
+			r = bad_value(key, pattern_text(l->v[i]), expected, e);
+	return r;
 }
 
 static int
-set_slice(struct policy_rule *r _unused_, const char *value _unused_, struct err *e)
+set_unit(struct policy_rule *r, const char *value, struct err *e)
 {
-	return err_set(e, ERR_REQUEST, "slice needs a later version: this one does "
-		       "not know a peer's slice");
+	return set_names(&r->unit, "unit", value,
+			 (const char *const[]){ ".service", ".scope" },
+			 "services or scopes, such as web.service", e);
 }
 
 static int
-set_tcp(struct policy_rule *r _unused_, const char *value _unused_, struct err *e)
+set_slice(struct policy_rule *r, const char *value, struct err *e)
 {
-	return err_set(e, ERR_REQUEST, "tcp needs a later version: this one does "
-		       "not listen on TCP");
+	return set_names(&r->slice, "slice", value,
+			 (const char *const[]){ ".slice", ".slice" },
+			 "slices, such as web.slice", e);
+}
+
+static int
+set_tcp(struct policy_rule *r, const char *value, struct err *e)
+{
+	r->tcp = strcmp(value, "yes") == 0;
+	if (!r->tcp && strcmp(value, "no") != 0)
+		return bad_value("tcp", value, "yes or no", e);
+	return 0;
 }
 
 static const struct {
@@ -361,6 +387,8 @@ policy_rule_free(struct policy_rule *r)
 
 	free(r->user.v);
 	free(r->group.v);
+	patterns_clear(&r->unit);
+	patterns_clear(&r->slice);
 	patterns_clear(&r->account);
 	patterns_clear(&r->audience);
 	patterns_clear(&r->scope);
@@ -385,115 +413,4 @@ policy_rule_check_name(const char *name, struct err *e)
 			       "letters, digits and - _ .",
 			       text_show_str(show, name));
 	return 0;
-}
-
-/* The first list that is given and holds nothing; NULL if there is none. */
-static const char *
-void_list(const struct policy_rule *r)
-{
-	if (r->user.given && r->user.n == 0)
-		return "user";
-	if (r->group.given && r->group.n == 0)
-		return "group";
-	if (r->kind_given && r->kinds == 0)
-		return "kind";
-	if (r->account.given && r->account.n == 0)
-		return "account";
-	if (r->audience.given && r->audience.n == 0)
-		return "audience";
-	if (r->scope.given && r->scope.n == 0)
-		return "scope";
-	return NULL;
-}
-
-bool
-policy_rule_is_void(const struct policy_rule *r)
-{
-	return void_list(r);
-}
-
-static int
-check_kinds(const struct policy_rule *r, struct err *e)
-{
-	unsigned whole = r->kinds & KINDS_WHOLE;
-	const char *first = NULL;
-
-	for (int i = POLICY_KINDS - 1; i >= 0; i--)
-		if (whole & BIT(i))
-			first = kind_names[i];
-
-	if (whole && r->audience.given)
-		return err_set(e, ERR_REQUEST, "rule %s: audience beside kind %s, "
-			       "which no audience narrows: make it a rule of its "
-			       "own", r->name, first);
-	if (whole && !r->account.given)
-		return err_set(e, ERR_REQUEST, "rule %s: kind %s is worth the "
-			       "whole account, so account must be written out",
-			       r->name, first);
-	if ((r->kinds & KINDS_AUDIENCE) && !r->audience.given)
-		return err_set(e, ERR_REQUEST, "rule %s: kind %s needs an audience",
-			       r->name,
-			       r->kinds & BIT(POLICY_ID) ? "id" : "jwt");
-	if (r->scope.given && r->kinds != BIT(POLICY_ACCESS))
-		return err_set(e, ERR_REQUEST, "rule %s: scope is for kind access "
-			       "only", r->name);
-	return 0;
-}
-
-int
-policy_rule_seal(struct policy_rule *r, struct err *e)
-{
-	const char *empty;
-	int n;
-
-	r->names = NULL;
-	if (!r->kind_given)
-		r->kinds = BIT(POLICY_ID);
-
-	if (!r->user.given && !r->group.given && !r->anyone)
-		return err_set(e, ERR_REQUEST, "rule %s names nobody: it needs "
-			       "user or group, or peer = anyone", r->name);
-	n = check_kinds(r, e);
-	if (n < 0)
-		return n;
-
-	empty = void_list(r);
-	if (empty && r->deny)
-		return err_set(e, ERR_REQUEST, "rule %s denies nobody: %s is empty",
-			       r->name, empty);
-	if (!r->account.given)
-		return patterns_set(&r->account, "default", PATTERN_NAME, e);
-	return 0;
-}
-
-void
-policy_rule_notes(const struct policy_rule *r, policy_note_fn *note, void *userdata)
-{
-	const char *empty = void_list(r);
-	char show[TEXT_SHOW_SIZE], words[512];
-
-	if (empty) {
-		(void)snprintf(words, sizeof(words), "rule %s admits nobody: %s is "
-			       "empty", r->name, empty);
-		note(userdata, r->origin, r->line, words);
-	}
-
-	for (size_t i = 0; i < r->audience.n; i++) {
-		const struct pattern *p = r->audience.v[i];
-
-		(void)text_show_str(show, pattern_text(p));
-		if (!r->deny && pattern_host_is_open(p))
-			(void)snprintf(words, sizeof(words), "rule %s: audience %s "
-				       "has a wildcard for its host: it admits "
-				       "audiences of strangers' services",
-				       r->name, show);
-		else if (r->deny && pattern_has_double(p) && !pattern_is_all(p))
-			(void)snprintf(words, sizeof(words), "rule %s denies "
-				       "audience %s: audiences are bytes, another "
-				       "spelling of the same service gets past",
-				       r->name, show);
-		else
-			continue;
-		note(userdata, r->origin, r->line, words);
-	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One rule: its keys as they are written, and what is wrong with them.  Only
-   policy.c includes this. */
+/* One rule: its keys as they are written, what is wrong with them, and whom and
+   what they match.  Only policy*.c include this. */
 
 #include "api/pattern.h"
 #include "api/policy.h"
@@ -21,6 +21,8 @@ struct rule_patterns {
 	size_t n;
 };
 
+#define RULE_KIND(kind)	(1u << (kind))
+
 enum rule_host { RULE_HOST_YES, RULE_HOST_NO, RULE_HOST_ANY };
 
 struct policy_rule {
@@ -30,11 +32,13 @@ struct policy_rule {
 
 	bool deny;
 	bool anyone;
+	bool tcp;				/* over TCP more than id */
 	enum rule_host host;
 	struct rule_ids user, group;
+	struct rule_patterns unit, slice;
 
 	bool kind_given;
-	unsigned kinds;				/* 1 << enum policy_kind */
+	unsigned kinds;				/* of RULE_KIND() */
 	struct rule_patterns account, audience, scope;
 };
 
@@ -44,13 +48,37 @@ struct policy_rule *policy_rule_new(const struct policy_names *names,
 struct policy_rule *policy_rule_free(struct policy_rule *r);
 DEFINE_CLEANUP(struct policy_rule *, policy_rule_free)
 
+/* Add a value's patterns to a list; an empty one clears it. */
+int rule_patterns_set(struct rule_patterns *l, const char *value,
+		      enum pattern_class class, struct err *e);
+
 /* Letters, digits and - _ . only: names go into messages and logs. */
 int policy_rule_check_name(const char *name, struct err *e);
 
 /* All keys are there: fill in defaults, judge the whole. */
 int policy_rule_seal(struct policy_rule *r, struct err *e);
-void policy_rule_notes(const struct policy_rule *r, policy_note_fn *note,
-		       void *userdata);
+void policy_rule_notes(const struct policy_rule *r, bool keeps_process,
+		       policy_note_fn *note, void *userdata);
 
 /* Some list is given and empty: it matches nobody, whatever the facts. */
 bool policy_rule_is_void(const struct policy_rule *r);
+
+/* policy_match.c */
+
+/* Whom the rule names: user, group, unit, slice.  Facts are read as they are
+   needed, the cheap ones first. */
+enum tri policy_rule_names(const struct policy_rule *r, struct peer *peer,
+			   const struct peer_host *host);
+/* All of who: these, and host. */
+enum tri policy_rule_who(const struct policy_rule *r, struct peer *peer,
+			 const struct peer_host *host);
+/* Does it match peer and question, an unknown fact being what the stricter answer
+   takes it for? */
+bool policy_rule_matches(const struct policy_rule *r, struct peer *peer,
+			 const struct peer_host *host,
+			 const struct policy_query *q);
+/* The only key by which an allow rule of the question's kind misses it, as far as
+   facts have been read; NULL if it is not by one. */
+const char *policy_rule_missing_key(const struct policy_rule *r,
+				    const struct peer *peer,
+				    const struct policy_query *q);

@@ -52,7 +52,6 @@ def program(build_dir, place):
 
 TIME = 'bad value "{}": expected a time such as 500ms, 5s, 10min or 1h'
 NUMBER = 'bad value "{}": expected a number such as 512 or 4K'
-LATER = "{} needs a later version: this one does not"
 QUOTES = "bad quotes: one pair around the whole value, or none"
 COMMENT = "comments stand on lines of their own (or quote a value that has a #)"
 CONTROL = "a control or invisible character"
@@ -152,15 +151,17 @@ MISTAKES = [
     ("[rule r]\naction = refuse\n", 2, "action = refuse: expected allow or deny"),
     ("[rule r]\nkind = tokens\n", 2,
      "unknown kind tokens: there are id jwt access sign sign-any monitor admin"),
-    ("[rule r]\nunit = web.service\n", 2, LATER.format("unit") + " know a peer's unit"),
-    ("[rule r]\nslice = web.slice\n", 2, LATER.format("slice") + " know a peer's slice"),
-    ("[rule r]\ntcp = yes\n", 2, LATER.format("tcp") + " listen on TCP"),
+    ("[rule r]\nunit = web\n", 2,
+     "unit = web: expected services or scopes, such as web.service"),
+    ("[rule r]\nslice = web.service\n", 2,
+     "slice = web.service: expected slices, such as web.slice"),
+    ("[rule r]\ntcp = 1\n", 2, "tcp = 1: expected yes or no"),
     ("[rule r]\nusers = root\n", 2, "unknown key users in [rule r]"),
     ("[rule r]\naudience = a***\n", 2, "pattern a***: more than two * in a row"),
     ("[rule r]\naudience = " + "*." * 9 + "\n", 2, f"pattern {'*.' * 9}: more than 8 wildcards"),
     ("[rule r]\naudience = a\\\n", 2, "pattern a\\x5c: nothing behind the last \\"),
     ("\n[rule r]\naudience = x\n", 2,
-     "rule r names nobody: it needs user or group, or peer = anyone"),
+     "rule r names nobody: it needs user, group, unit or slice, or peer = anyone"),
     ("[rule r]\nuser = root\n", 1, "rule r: kind id needs an audience"),
     ("[rule r]\nuser = root\nkind = jwt\n", 1, "rule r: kind jwt needs an audience"),
     ("[rule r]\nuser = root\nkind = id access\naccount = default\naudience = x\n", 1,

@@ -4,7 +4,8 @@
    the grammar of the configuration file:
 
 	[rule NAME]	with its keys
-	[peer]		uid, gid, groups, host (yes, no, unknown)
+	[peer]		uid, gid, groups, cgroup (a path), tcp (yes), host (yes, no,
+			unknown)
 	[ask]		kind, account, audience, scope
 
    For each peer and question (security.md 1):
@@ -124,6 +125,11 @@ set_peer(struct peer *p, const char *key, const char *value)
 		p->gid = (gid_t)strtoul(value, NULL, 10);
 	} else if (strcmp(key, "groups") == 0) {
 		set_groups(p, value);
+	} else if (strcmp(key, "cgroup") == 0) {
+		free(p->cgroup);
+		p->cgroup = xstrdup(value);
+	} else if (strcmp(key, "tcp") == 0) {
+		p->tcp = *value == 'y';
 	} else if (strcmp(key, "host") == 0) {
 		p->host = *value == 'y' ? TRI_YES : *value == 'n' ? TRI_NO
 								  : TRI_UNKNOWN;
@@ -187,8 +193,10 @@ world_clear(struct world *w)
 		free(w->lines[i].key);
 		free(w->lines[i].value);
 	}
-	for (size_t i = 0; i < w->n_peers; i++)
+	for (size_t i = 0; i < w->n_peers; i++) {
 		free(w->peers[i].groups);
+		free(w->peers[i].cgroup);
+	}
 	for (size_t i = 0; i < w->n_asks; i++) {
 		set_text(&w->asks[i].q.account, "");
 		set_text(&w->asks[i].q.audience, "");
@@ -292,7 +300,7 @@ check_facts(const struct policy *p, const struct peer *peer,
 {
 	unsigned facts = policy_facts(p);
 
-	for (unsigned lost = 1; lost < 8; lost++) {
+	for (unsigned lost = 1; lost < 16; lost++) {
 		struct peer less = *peer;
 
 		if (lost & 1)
@@ -301,7 +309,11 @@ check_facts(const struct policy *p, const struct peer *peer,
 			less.groups_known = false;
 		if (lost & 4)
 			less.host = TRI_UNKNOWN;
+		if (lost & 8)
+			less.cgroup = NULL;
 		CHECK(yes || !admits(p, &less, q));
+		if (lost == 8 && !(facts & PEER_UNIT))
+			CHECK(admits(p, &less, q) == yes);
 		if (lost == 2 && !(facts & PEER_GROUPS))
 			CHECK(admits(p, &less, q) == yes);
 		if (lost == 4 && !(facts & PEER_HOST))

@@ -663,17 +663,16 @@ static const struct {
 	{ LEN("\n[rule a]\nuser = 1\n"),
 	  ":2: rule a: kind id needs an audience" },
 	{ LEN("[rule a]\naudience = x\n"),
-	  ":1: rule a names nobody: it needs user or group, or peer = anyone" },
+	  ":1: rule a names nobody: it needs user, group, unit or "
+	  "slice, or peer = anyone" },
 	{ LEN("[rule a]\n"),
-	  ":1: rule a names nobody: it needs user or group, or peer = anyone" },
-	{ LEN("[rule a]\nunit = x.service\n"),
-	  ":2: unit needs a later version: this one does not know a peer's "
-	  "unit" },
-	{ LEN("[rule a]\nslice = x.slice\n"),
-	  ":2: slice needs a later version: this one does not know a peer's "
-	  "slice" },
-	{ LEN("[rule a]\ntcp = yes\n"),
-	  ":2: tcp needs a later version: this one does not listen on TCP" },
+	  ":1: rule a names nobody: it needs user, group, unit or "
+	  "slice, or peer = anyone" },
+	{ LEN("[rule a]\nunit = x\n"),
+	  ":2: unit = x: expected services or scopes, such as web.service" },
+	{ LEN("[rule a]\nslice = x.service\n"),
+	  ":2: slice = x.service: expected slices, such as web.slice" },
+	{ LEN("[rule a]\ntcp = y\n"), ":2: tcp = y: expected yes or no" },
 	{ LEN("[rule a]\nusr = root\n"), ":2: unknown key usr in [rule a]" },
 	{ LEN("[rule a]\nuser = no-such-user-here\n"),
 	  ":2: no user no-such-user-here in /etc/passwd: those of other name "

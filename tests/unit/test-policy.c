@@ -29,6 +29,7 @@ static const struct policy_names names = {
 };
 
 static unsigned n_notes;
+static bool reuses_pids;
 static char last_note[600];
 
 static void
@@ -64,6 +65,8 @@ policy_read(const char *text, struct policy **ret, struct err *e)
 		}
 	}
 	n_notes = 0;
+	if (reuses_pids)
+		policy_kernel_reuses_pids(p);
 	if (r == 0)
 		r = policy_seal(p, on_note, NULL, &origin, &n, e);
 	if (r == 0)
@@ -88,6 +91,17 @@ peer_of(uid_t uid, gid_t gid, enum tri host)
 	return (struct peer){ .fd = -1, .pidfd = -1, .known = true, .uid = uid,
 		.gid = gid, .pid = 42, .loaded = PEER_GROUPS | PEER_HOST,
 		.groups_known = true, .host = host };
+}
+
+/* In this cgroup, too; NULL: unknown. */
+static struct peer
+peer_in(uid_t uid, char *cgroup)
+{
+	struct peer p = peer_of(uid, 1, TRI_YES);
+
+	p.loaded |= PEER_UNIT;
+	p.cgroup = cgroup;
+	return p;
 }
 
 static bool
@@ -260,6 +274,147 @@ supplementary_groups_count_where_they_are_known(void **state _unused_)
 	policy_free(n);
 }
 
+static const struct {
+	const char *rules, *cgroup;
+	bool yes;
+} units[] = {
+	{ "unit=web.service", "/system.slice/web.service", true },
+	{ "unit=web.service", "/system.slice/web.service/worker", true },
+	{ "unit=web.service", "/system.slice/webx.service", false },
+	{ "unit=web.service", "/system.slice/x/web.service", false },
+	{ "unit=web.service", NULL, false },
+	{ "unit=a.service web.service", "/system.slice/web.service", true },
+	{ "unit=web@*.service", "/a.slice/web@10.0.0.1.service", true },
+	{ "unit=web@*.service", "/a.slice/web@.service", true },
+	{ "unit=web@*.service", "/a.slice/web.service", false },
+	{ "unit=*", "/a.slice/web.service", true },
+	{ "unit=*", "/a.slice", false },
+	{ "unit=a\\\\x2db.service", "/a.slice/a\\x2db.service", true },
+	{ "unit=payroll.service",
+	  "/user.slice/user-1000.slice/user@1000.service/app.slice/payroll.service",
+	  false },
+	{ "slice=a.slice", "/a.slice/web.service", true },
+	{ "slice=a.slice", "/a.slice/a-b.slice/web.service", true },
+	{ "slice=a-b.slice", "/a.slice/a-b.slice/web.service", true },
+	{ "slice=a-c.slice", "/a.slice/a-b.slice/web.service", false },
+	{ "slice=a*", "/a.slice/web.service", true },
+	{ "slice=b.slice", "/a.slice/web.service/b.slice/x.service", false },
+	{ "slice=a.slice", "/init.scope", false },
+	{ "slice=a.slice", "/a.slice", false },
+	{ "slice=a.slice", NULL, false },
+	{ "slice=a.slice\nunit=web.service", "/a.slice/web.service", true },
+	{ "slice=b.slice\nunit=web.service", "/a.slice/web.service", false },
+	{ "user=alice\nunit=web.service", "/a.slice/web.service", true },
+	{ "user=root\nunit=web.service", "/a.slice/web.service", false },
+	{ "unit=web.service\nunit=", "/a.slice/web.service", false },
+	{ "unit=web.service\nslice=", "/a.slice/web.service", false },
+	/* deny: an unknown unit is the one denied */
+	{ "peer=anyone\naudience=**\n[n]\naction=deny\nunit=web.service",
+	  "/a.slice/web.service", false },
+	{ "peer=anyone\naudience=**\n[n]\naction=deny\nunit=web.service",
+	  "/a.slice/x.service", true },
+	{ "peer=anyone\naudience=**\n[n]\naction=deny\nunit=web.service", NULL,
+	  false },
+	{ "peer=anyone\naudience=**\n[n]\naction=deny\nunit=web.service",
+	  "/docker/1", false },
+	{ "peer=anyone\naudience=**\n[n]\naction=deny\nslice=a.slice",
+	  "/b.slice/x.service", true },
+	{ "peer=anyone\naudience=**\n[n]\naction=deny\nslice=a.slice", "/a.slice",
+	  false },
+	{ "peer=anyone\naudience=**\n[n]\naction=deny\nuser=root\nunit=web.service",
+	  NULL, true },
+};
+
+static void
+the_table_of_units_and_slices(void **state _unused_)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		_cleanup_(freep) char *cgroup = NULL, *text = NULL;
+		struct policy *p;
+		struct peer peer;
+
+		text = xasprintf("[x]\n%s\naudience=**", units[i].rules);
+		p = policy_of(text);
+		cgroup = units[i].cgroup ? xstrdup(units[i].cgroup) : NULL;
+		peer = peer_in(1000, cgroup);
+		if (allows(p, &peer, ID(A)) != units[i].yes)
+			fail_msg("%s: %s", text, cgroup ? cgroup : "unknown");
+		policy_free(p);
+	}
+}
+
+static void
+over_tcp_only_id_tokens_unless_a_rule_says_so(void **state _unused_)
+{
+	struct policy *p = policy_of("[x]\nuser=root\nhost=any\nkind=id jwt\n"
+				     "audience=**");
+	struct policy *tcp = policy_of("[x]\nuser=root\nhost=any\nkind=id jwt\n"
+				       "audience=**\ntcp=yes");
+	struct policy *n = policy_of("[x]\nuser=root\nhost=any\nkind=id jwt\n"
+				     "audience=**\ntcp=yes\n[n]\naction=deny\n"
+				     "user=root\nkind=jwt\naudience=**");
+	const struct policy_query jwt = { POLICY_JWT, "default", A, NULL };
+	struct peer root = peer_of(0, 0, TRI_UNKNOWN);
+
+	assert_true(allows(p, &root, &jwt));
+	root.tcp = true;
+	assert_true(allows(p, &root, ID(A)));
+	assert_false(allows(p, &root, &jwt));
+	assert_true(allows(tcp, &root, &jwt));
+	assert_true(allows(n, &root, ID(A)));
+	assert_false(allows(n, &root, &jwt));
+	policy_free(p);
+	policy_free(tcp);
+	policy_free(n);
+}
+
+static void
+what_is_nearly_matched_is_told_by_rule_and_key(void **state _unused_)
+{
+	static const struct {
+		const char *rule;
+		uid_t uid;
+		enum tri host;
+		const char *key;	/* NULL: not by one */
+	} cases[] = {
+		{ "user=alice\naudience=" A, 1000, TRI_YES, NULL },
+		{ "user=alice\naudience=" A, 1001, TRI_YES, "user" },
+		{ "user=alice\naudience=b", 1000, TRI_YES, "audience" },
+		{ "user=alice\naudience=b", 1001, TRI_YES, NULL },
+		{ "user=alice\naudience=" A, 1000, TRI_NO, "host" },
+		{ "user=alice\naudience=" A, 1000, TRI_UNKNOWN, "host" },
+		{ "user=alice\naudience=" A, 1001, TRI_NO, NULL },
+		{ "group=sre\naudience=" A, 1000, TRI_YES, "group" },
+		{ "unit=db.service\naudience=" A, 1000, TRI_YES, "unit" },
+		{ "unit=web.service\nslice=b.slice\naudience=" A, 1000, TRI_YES,
+		  "slice" },
+		{ "user=alice\naccount=other\naudience=" A, 1000, TRI_YES,
+		  "account" },
+		{ "user=alice\nkind=jwt\naudience=" A, 1000, TRI_YES, NULL },
+		{ "user=\naudience=" A, 1000, TRI_YES, NULL },
+	};
+	char web[] = "/a.slice/web.service";
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(freep) char *text = NULL;
+		struct peer peer = peer_in(cases[i].uid, web);
+		struct policy_near near[2];
+		struct policy *p;
+		size_t n;
+
+		text = xasprintf("[n]\naction=deny\nuser=1001\naudience=c\n"
+				 "[x]\n%s", cases[i].rule);
+		p = policy_of(text);
+		peer.host = cases[i].host;
+		n = policy_near(p, &peer, ID(A), near, ARRAY_SIZE(near));
+		if (n != (cases[i].key ? 1 : 0) ||
+		    (n && (strcmp(near[0].key, cases[i].key) != 0 ||
+			   strcmp(near[0].rule, "x") != 0)))
+			fail_msg("%s: %s", text, n ? near[0].key : "none");
+		policy_free(p);
+	}
+}
+
 static void
 scopes_are_never_widened(void **state _unused_)
 {
@@ -295,7 +450,8 @@ static const struct {
 	const char *rules, *words;
 } mistakes[] = {
 	{ "[x]\naudience=" A,
-	  "rule x names nobody: it needs user or group, or peer = anyone" },
+	  "rule x names nobody: it needs user, group, unit or slice, "
+	  "or peer = anyone" },
 	{ "[x]\nuser=root", "rule x: kind id needs an audience" },
 	{ "[x]\nuser=root\nkind=jwt", "rule x: kind jwt needs an audience" },
 	{ "[x]\nuser=root\nkind=access\naccount=default\naudience=**",
@@ -332,12 +488,22 @@ static const struct {
 	{ "[x]\ngroup=65535\naudience=**", "group 65535 is id 65535, which "
 	"stands for "
 	  "no one in particular: use unit" },
-	{ "[x]\nunit=web.service", "unit needs a later version: this one does not "
-	  "know a peer's unit" },
-	{ "[x]\nslice=web.slice", "slice needs a later version: this one does not "
-	  "know a peer's slice" },
-	{ "[x]\ntcp=yes", "tcp needs a later version: this one does not listen on "
-	  "TCP" },
+	{ "[x]\nunit=web", "unit = web: expected services or scopes, such as "
+	  "web.service" },
+	{ "[x]\nunit=web.service .service", "unit = .service: expected services or "
+	  "scopes, such as web.service" },
+	{ "[x]\nunit=web.socket", "unit = web.socket: expected services or scopes, "
+	  "such as web.service" },
+	{ "[x]\nunit=web\\*", "unit = web\\x5c*: expected services or scopes, such "
+	  "as web.service" },
+	{ "[x]\nslice=web.service", "slice = web.service: expected slices, such as "
+	  "web.slice" },
+	{ "[x]\nunit=***", "pattern ***: more than two * in a row" },
+	{ "[x]\ntcp=maybe", "tcp = maybe: expected yes or no" },
+	{ "[x]\nunit=web.service\nunit=\naction=deny\naudience=**",
+	  "rule x denies nobody: unit is empty" },
+	{ "[x]\nslice=a.slice\nslice=\naction=deny\naudience=**",
+	  "rule x denies nobody: slice is empty" },
 	{ "[x]\nusers=root", "unknown key users in [rule x]" },
 	{ "[x]\nkind=token", "unknown kind token: there are id jwt access sign "
 	  "sign-any monitor admin" },
@@ -407,7 +573,58 @@ static const struct {
 	  "same "
 	  "service gets past" },
 	{ "[x]\nuser=\naudience=a", "f:1: rule x admits nobody: user is empty" },
+	{ "[x]\nunit=web.service\naudience=a", NULL },
+	{ "[x]\nunit=cron.service\naudience=a", "f:1: rule x: unit cron.service "
+	  "runs everybody's jobs: name the user, too" },
+	{ "[x]\nunit=cron.service\nuser=root\naudience=a", NULL },
+	{ "[x]\nunit=cron.service\naction=deny\naudience=a", NULL },
+	{ "[x]\nunit=*\naudience=a", "f:1: rule x: unit cron.service runs "
+	  "everybody's jobs: name the user, too" },
+	{ "[x]\nunit=*.scope\naudience=a", "f:1: rule x: unit session-1.scope runs "
+	  "whoever logs in: name the user, too" },
+	{ "[x]\nunit=user@4711.service\naudience=a", "f:1: rule x: unit "
+	  "user@4711.service runs all its user starts: name the user, too" },
+	{ "[x]\nunit=ssh@7-1.service\naudience=a", "f:1: rule x: unit "
+	  "ssh@7-1.service runs whoever logs in: name the user, too" },
+	{ "[x]\nunit=docker.service\naudience=a", "f:1: rule x: unit "
+	  "docker.service runs other people's containers: name the user, too" },
+	{ "[x]\nunit=docker-*.scope\naudience=a", "f:1: rule x: unit "
+	  "docker-*.scope is a container's, which host = yes leaves out: say "
+	  "host = no" },
+	{ "[x]\nunit=docker-*.scope\nhost=no\naudience=a", NULL },
+	{ "[x]\nunit=docker-*.scope\nhost=any\naudience=a", NULL },
+	{ "[x]\nunit=a\\x2db.service\naudience=a", "f:1: rule x: \\ in a pattern "
+	  "takes the next character as it is: a unit's own \\x is written \\\\x" },
+	{ "[x]\nunit=a\\\\x2db.service\naudience=a", NULL },
 };
+
+/* The same where the kernel may give a peer's number to somebody else. */
+static const struct {
+	const char *rules;
+	bool noted;
+} unpinned[] = {
+	{ "[x]\nunit=web.service\naudience=a", true },
+	{ "[x]\nunit=web.service\nuser=root\naudience=a", false },
+	{ "[x]\nunit=web.service\naction=deny\naudience=a", false },
+	{ "[x]\nslice=web.slice\nuser=root\naudience=a", false },
+	{ "[x]\nuser=root\naudience=a", false },
+};
+
+static void
+on_old_kernels_a_unit_without_a_user_is_noted(void **state _unused_)
+{
+	reuses_pids = true;
+	for (size_t i = 0; i < ARRAY_SIZE(unpinned); i++) {
+		policy_free(policy_of(unpinned[i].rules));
+		assert_int_equal(n_notes, unpinned[i].noted ? 1 : 0);
+		if (unpinned[i].noted)
+			assert_string_equal(last_note, "f:1: rule x: unit without "
+				"user, on a kernel before 6.5: a process number "
+				"that is used again may pass for the unit's: name "
+				"the user, too");
+	}
+	reuses_pids = false;
+}
 
 static void
 what_is_probably_not_meant_is_noted(void **state _unused_)
@@ -432,7 +649,7 @@ a_denial_says_who_why_and_what_next(void **state _unused_)
 	assert_int_equal(policy_check(p, &peer, NULL, ID(A), NULL, &e), -EACCES);
 	assert_int_equal(e.kind, ERR_POLICY);
 	assert_string_equal(e.msg, "no rule admits kind id to uid 1001 gid 1001 "
-			    "(pid 42), on the host");
+			    "(pid 42), on the host (nearly: x but for user)");
 	assert_string_equal(e.hint, "gce-oidc whoami --rule " A);
 
 	peer.uid = 1000;
@@ -462,6 +679,7 @@ static void
 dear_facts_are_not_asked_for_in_vain(void **state _unused_)
 {
 	struct policy *p = policy_of("[x]\nuser=alice\ngroup=sre\naudience=" A);
+	char web[] = "/a.slice/web.service";
 	struct peer peer;
 
 	assert_int_equal(policy_facts(p), PEER_GROUPS | PEER_HOST);
@@ -480,10 +698,34 @@ dear_facts_are_not_asked_for_in_vain(void **state _unused_)
 	assert_false(allows(p, &peer, ID(A)));
 	assert_int_equal(peer.loaded, PEER_HOST);
 
-	peer = peer_of(1000, 1, TRI_UNKNOWN);		/* groups say no */
+	peer = peer_of(1000, 1, TRI_UNKNOWN);		/* groups do not say yes */
 	peer.loaded = 0;
+	peer.groups_known = false;
 	assert_false(allows(p, &peer, ID(A)));
 	assert_int_equal(peer.loaded, PEER_GROUPS);
+	policy_free(p);
+
+	p = policy_of("[x]\nuser=alice\ngroup=sre\nunit=web.service\n"
+		      "slice=a.slice\naudience=" A);
+	assert_int_equal(policy_facts(p), PEER_GROUPS | PEER_PROCESS);
+	peer = peer_of(1001, 500, TRI_UNKNOWN);
+	peer.loaded = 0;
+	assert_false(allows(p, &peer, ID(A)));
+	assert_int_equal(peer.loaded, 0);
+	peer = peer_of(1000, 1, TRI_UNKNOWN);		/* groups do not say yes */
+	peer.loaded = 0;
+	peer.groups_known = false;
+	assert_false(allows(p, &peer, ID(A)));
+	assert_int_equal(peer.loaded, PEER_GROUPS);
+	peer = peer_of(1000, 500, TRI_UNKNOWN);		/* the unit is unknown */
+	peer.loaded = 0;
+	assert_false(allows(p, &peer, ID(A)));
+	assert_int_equal(peer.loaded, PEER_UNIT);
+	peer = peer_of(1000, 500, TRI_UNKNOWN);		/* and known */
+	peer.cgroup = web;
+	peer.loaded = 0;
+	assert_false(allows(p, &peer, ID(A)));
+	assert_int_equal(peer.loaded, PEER_HOST);
 	policy_free(p);
 
 	p = policy_of("[x]\nuser=alice\nhost=any\naudience=" A);
@@ -539,7 +781,9 @@ static void
 random_rule(uint64_t *seed, unsigned n, char *ret, size_t size)
 {
 	static const char *const who[] = { "user=0", "user=0 1", "user=1\ngroup=0",
-		"group=1", "peer=anyone", "group=0 1\nuser=0", "user=" };
+		"group=1", "peer=anyone", "group=0 1\nuser=0", "user=",
+		"unit=a.service", "unit=*.service\nuser=0 1", "slice=s.slice",
+		"unit=b.service\nslice=s.slice", "group=0\nunit=a* b.service" };
 	static const char *const host[] = { "yes", "no", "any" };
 	static const char *const what[] = { "audience=a", "audience=**",
 		"audience=*\nkind=id jwt", "kind=monitor", "kind=jwt\naudience=b",
@@ -547,10 +791,11 @@ random_rule(uint64_t *seed, unsigned n, char *ret, size_t size)
 	const char *w = who[random_below(seed, ARRAY_SIZE(who))];
 	bool deny = random_below(seed, 4) == 0 && strcmp(w, "user=") != 0;
 
-	(void)snprintf(ret, size, "[r%u]\n%s\nhost=%s\n%s\naction=%s\n", n, w,
-		       host[random_below(seed, 3)],
+	(void)snprintf(ret, size, "[r%u]\n%s\nhost=%s\n%s\naction=%s\ntcp=%s\n", n,
+		       w, host[random_below(seed, 3)],
 		       what[random_below(seed, ARRAY_SIZE(what))],
-		       deny ? "deny" : "allow");
+		       deny ? "deny" : "allow",
+		       random_below(seed, 2) ? "yes" : "no");
 }
 
 static struct policy *
@@ -565,6 +810,13 @@ policy_in_order(char rules[RULES][160], const unsigned order[RULES])
 	return policy_of(text);
 }
 
+static char *const cgroups[] = {
+	(char[]){ "/s.slice/a.service" }, (char[]){ "/s.slice/t.slice/b.service" },
+	(char[]){ "/t.slice/a.service" },
+	(char[]){ "/t.slice/b.service/a.service" }, (char[]){ "/s.slice" },
+	(char[]){ "/docker/1" }, NULL,
+};
+
 static void
 random_question(uint64_t *seed, struct policy_query *q, struct peer *peer,
 		gid_t group[1])
@@ -578,6 +830,9 @@ random_question(uint64_t *seed, struct policy_query *q, struct peer *peer,
 		audiences[random_below(seed, 3)], NULL };
 	*peer = peer_of(random_below(seed, 3), random_below(seed, 3),
 			(enum tri)random_below(seed, 3));
+	peer->loaded |= PEER_UNIT;
+	peer->tcp = random_below(seed, 8) == 0;
+	peer->cgroup = cgroups[random_below(seed, ARRAY_SIZE(cgroups))];
 	group[0] = random_below(seed, 3);
 	peer->groups = group;
 	peer->n_groups = random_below(seed, 2);
@@ -598,6 +853,8 @@ lose_facts(struct peer *peer, unsigned which)
 		peer->uid = 0;
 		peer->gid = 1;
 	}
+	if (which & 8)
+		peer->cgroup = NULL;
 }
 
 static void
@@ -632,7 +889,7 @@ losing_facts_never_admits_and_order_never_matters(void **state _unused_)
 			verdict = allows(p, &peer, &q);
 			*(verdict ? &yes : &no) += 1;
 			assert_int_equal(allows(shuffled, &peer, &q), verdict);
-			for (unsigned which = 1; which < 8; which++) {
+			for (unsigned which = 1; which < 16; which++) {
 				lost = peer;
 				lose_facts(&lost, which);
 				if (!verdict)
@@ -654,11 +911,15 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_table_of_verdicts),
 		cmocka_unit_test(supplementary_groups_count_where_they_are_known),
+		cmocka_unit_test(the_table_of_units_and_slices),
+		cmocka_unit_test(over_tcp_only_id_tokens_unless_a_rule_says_so),
+		cmocka_unit_test(what_is_nearly_matched_is_told_by_rule_and_key),
 		cmocka_unit_test(scopes_are_never_widened),
 		cmocka_unit_test(every_mistake_has_its_words),
 		cmocka_unit_test(the_ids_beside_the_refused_ones_are_taken),
 		cmocka_unit_test(a_name_belongs_to_one_file),
 		cmocka_unit_test(what_is_probably_not_meant_is_noted),
+		cmocka_unit_test(on_old_kernels_a_unit_without_a_user_is_noted),
 		cmocka_unit_test(a_denial_says_who_why_and_what_next),
 		cmocka_unit_test(dear_facts_are_not_asked_for_in_vain),
 		cmocka_unit_test(strangers_are_those_whom_no_rule_could_admit),
