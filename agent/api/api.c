@@ -418,14 +418,16 @@ int
 api_admit_flight(void *userdata, uint64_t owner, struct err *e)
 {
 	struct api *a = userdata;
+	char who[CLIENT_OWNER_SIZE];
 	uint64_t wait;
 
 	if (limit_take(a->limit, owner, api_now(a), &wait) >= 0)
 		return 0;
 
 	a->rate_limited++;
-	err_set(e, ERR_BUSY, "too many new tokens asked for by uid %llu "
-		"(requests-per-second)", (unsigned long long)owner);
+	err_set(e, ERR_BUSY, "too many new tokens asked for by %s "
+		"(requests-per-second)",
+		client_owner_show(a->clients, owner, who));
 	e->retry_usec = wait;
 	return -EAGAIN;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/queue.h>
 
@@ -9,13 +10,15 @@
 
 #define BUCKETS	256
 
-/* Set in a stranger's owner. */
+/* Set in a unit's owner key (a uid is its own), and in a stranger's. */
+#define OWNER_IS_UNIT		(UINT64_C(1) << 63)
 #define OWNER_IS_STRANGER	(UINT64_C(1) << 62)
 
 /* What one peer has. */
 struct share {
 	LIST_ENTRY(share) chain;
 	uint64_t owner;
+	char *unit;		/* NULL: the owner is a uid */
 	unsigned n;		/* connections */
 	size_t buffers;		/* bytes */
 };
@@ -66,16 +69,26 @@ clients_free(struct clients *all)
 /* Uids are handed out in runs, so their low bits spread them well enough; a user
    cannot choose many. */
 static struct share *
-share_of(struct clients *all, uint64_t owner)
+share_find(const struct clients *all, uint64_t owner)
 {
 	struct share *s;
 
 	LIST_FOREACH(s, &all->buckets[owner % BUCKETS], chain)
 		if (s->owner == owner)
 			return s;
+	return NULL;
+}
 
+static struct share *
+share_of(struct clients *all, uint64_t owner, const char *unit)
+{
+	struct share *s = share_find(all, owner);
+
+	if (s)
+		return s;
 	s = xcalloc(1, sizeof(*s));
 	s->owner = owner;
+	s->unit = unit ? xstrdup(unit) : NULL;
 	LIST_INSERT_HEAD(&all->buckets[owner % BUCKETS], s, chain);
 	return s;
 }
@@ -87,16 +100,48 @@ share_drop(struct share *s)
 		return;
 	assert(s->buffers == 0);
 	LIST_REMOVE(s, chain);
+	free(s->unit);
 	free(s);
+}
+
+/* Whom a peer counts for; unit is its name, or "". */
+static uint64_t
+owner_of(const struct clients *all, struct client *c, const struct policy *policy,
+	 const struct peer_host *host, char unit[static CGROUP_NAME_SIZE])
+{
+	uint64_t stranger = c->stranger ? OWNER_IS_STRANGER : 0, hash;
+
+	unit[0] = '\0';
+	if (!policy_names_unit(policy, &c->peer, host, unit))
+		return c->peer.uid | stranger;
+	hash = hash_bytes(&all->hash, unit, strlen(unit));
+	return OWNER_IS_UNIT | (hash & ~OWNER_IS_STRANGER) | stranger;
+}
+
+char *
+client_owner_show(const struct clients *all, uint64_t owner,
+		  char ret[static CLIENT_OWNER_SIZE])
+{
+	const struct share *s = share_find(all, owner);
+	char show[TEXT_SHOW_SIZE];
+
+	if (!(owner & OWNER_IS_UNIT))
+		(void)snprintf(ret, CLIENT_OWNER_SIZE, "uid %llu",
+			       (unsigned long long)(owner & ~OWNER_IS_STRANGER));
+	else
+		(void)snprintf(ret, CLIENT_OWNER_SIZE, "unit %s",
+			       s ? text_show_str(show, s->unit) : "unknown");
+	return ret;
 }
 
 /* One connection more. */
 static int
-share_take(struct clients *all, struct client *c, struct err *e)
+share_take(struct clients *all, const struct client *c, const char *unit,
+	   struct err *e)
 {
 	const struct clients_options *o = &all->opt;
-	struct share *s = share_of(all, c->owner);
-	char who[PEER_SHOW_SIZE];
+	struct share *s = share_of(all, c->owner, unit);
+	char who[CLIENT_OWNER_SIZE];
 	int r;
 
 	if (s->n < o->max_per_peer && s->n < o->share) {
@@ -104,7 +149,7 @@ share_take(struct clients *all, struct client *c, struct err *e)
 		return 0;
 	}
 	r = err_set(e, ERR_BUSY, "%s holds %u connections already, which is the "
-		    "limit (%s)", peer_show(&c->peer, who), s->n,
+		    "limit (%s)", client_owner_show(all, c->owner, who), s->n,
 		    s->n < o->max_per_peer ? "peer-share of connections"
 					   : "connections-per-peer");
 	all->refused++;
@@ -116,9 +161,10 @@ int
 client_new(struct clients *all, int fd, const struct policy *policy,
 	   const struct peer_host *host, struct client **ret, struct err *e)
 {
-	bool pin = (policy_facts(policy) & PEER_PROCESS) &&
+	bool pin = (policy_facts(policy) & PEER_PROCESS) && host &&
 		!peer_host_keeps_process(host);
 	struct client *c = xcalloc(1, sizeof(*c));
+	char unit[CGROUP_NAME_SIZE];
 	int r;
 
 	peer_init(&c->peer, fd, pin);
@@ -130,8 +176,8 @@ client_new(struct clients *all, int fd, const struct policy *policy,
 
 	/* What is unknown now admits nobody later either. */
 	c->stranger = !policy_knows(policy, &c->peer, host);
-	c->owner = c->peer.uid | (c->stranger ? OWNER_IS_STRANGER : 0);
-	r = share_take(all, c, e);
+	c->owner = owner_of(all, c, policy, host, unit);
+	r = share_take(all, c, unit[0] ? unit : NULL, e);
 	if (r < 0)
 		goto fail;
 	*ret = c;
@@ -147,7 +193,7 @@ bool
 client_charge(struct clients *all, const struct client *c, size_t old, size_t new)
 {
 	size_t *sum = c->stranger ? &all->stranger_buffers
-				  : &share_of(all, c->owner)->buffers;
+				  : &share_of(all, c->owner, NULL)->buffers;
 
 	assert(old <= *sum);
 	if (new > old && new - old > all->opt.peer_buffers - *sum)
@@ -228,7 +274,7 @@ question_get(struct clients *all, uint64_t generation,
 void
 client_free(struct clients *all, struct client *c)
 {
-	struct share *s = share_of(all, c->owner);
+	struct share *s = share_of(all, c->owner, NULL);
 
 	s->n--;
 	share_drop(s);

@@ -12,6 +12,7 @@
 #include "api/policy.h"
 #include "base/base.h"
 #include "base/err.h"
+#include "base/text.h"
 
 struct clients;		/* all of them: the tables of shares and of questions */
 struct question;	/* a verdict's whole key; the same for many clients */
@@ -20,7 +21,8 @@ struct question;	/* a verdict's whole key; the same for many clients */
 struct client {
 	struct peer peer;
 	uint64_t owner;		/* whom connections, flights and cache entries
-				   count for */
+				   count for: the unit where a rule names it,
+				   else the uid */
 	/* To this the policy has said yes; any other question is judged anew. */
 	struct question *admitted;
 	uint64_t looked : 54;	/* CLOCK_BOOTTIME: last look at the process */
@@ -57,6 +59,11 @@ bool client_charge(struct clients *all, const struct client *c, size_t old,
 
 /* Uid 0, and on the host?  Reads facts that no rule may have asked for. */
 bool client_is_root(struct client *c, const struct peer_host *host);
+
+/* An owner that is connected, for words to people: "unit web.service". */
+#define CLIENT_OWNER_SIZE	(TEXT_SHOW_SIZE + 8)
+char *client_owner_show(const struct clients *all, uint64_t owner,
+			char ret[static CLIENT_OWNER_SIZE]);
 
 /* policy_check(), but that a question answered yes before is not judged again for
    a while.  After that while, and with cold set, it is first looked whether the

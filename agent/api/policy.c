@@ -202,6 +202,20 @@ policy_knows(const struct policy *p, struct peer *peer,
 	return false;
 }
 
+bool
+policy_names_unit(const struct policy *p, struct peer *peer,
+		  const struct peer_host *host, char ret[static CGROUP_NAME_SIZE])
+{
+	for (size_t i = 0; i < p->n; i++) {
+		const struct policy_rule *r = p->rules[i];
+
+		if (!r->deny && r->unit.given && !policy_rule_is_void(r) &&
+		    policy_rule_names(r, peer, host) == TRI_YES)
+			return peer_unit(peer, ret);
+	}
+	return false;
+}
+
 unsigned
 policy_facts(const struct policy *p)
 {

@@ -102,6 +102,12 @@ size_t policy_near(const struct policy *p, const struct peer *peer,
 		   const struct policy_query *q, struct policy_near *ret,
 		   size_t max);
 
+/* Does an allow rule name this peer by its unit?  Then the peer counts for that,
+   else for its uid.  Reads facts as such rules ask for them. */
+bool policy_names_unit(const struct policy *p, struct peer *peer,
+		       const struct peer_host *host,
+		       char ret[static CGROUP_NAME_SIZE]);
+
 /* Could any rule admit this peer to anything?  If not, it is a stranger. */
 bool policy_knows(const struct policy *p, struct peer *peer,
 		  const struct peer_host *host);

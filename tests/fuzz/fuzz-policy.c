@@ -321,6 +321,19 @@ check_facts(const struct policy *p, const struct peer *peer,
 	}
 }
 
+/* Whom it counts for is a name that is fit for anything. */
+static void
+check_unit(const struct policy *p, const struct peer *peer)
+{
+	char unit[CGROUP_NAME_SIZE];
+	struct peer copy = *peer;
+
+	if (!policy_names_unit(p, &copy, NULL, unit))
+		return;
+	CHECK(peer->cgroup && policy_facts(p) & PEER_UNIT);
+	CHECK(strlen(unit) > strlen(".scope") && !strpbrk(unit, "/ \n\t;'"));
+}
+
 static void
 check_question(const struct policy *p, const struct policy *backwards,
 	       const struct peer *peer, const struct policy_query *q)
@@ -331,6 +344,7 @@ check_question(const struct policy *p, const struct policy *backwards,
 
 	CHECK(admits(backwards, peer, q) == yes);
 	CHECK(!yes || policy_knows(p, &copy, NULL));
+	check_unit(p, peer);
 	check_facts(p, peer, q, yes);
 
 	open = *q;

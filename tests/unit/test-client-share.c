@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "api/client.h"
+#include "fake-proc.h"
 
 #define SHARE	3
 #define BUFFERS	1000
@@ -211,6 +212,148 @@ a_share_is_counted_by_uid(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(uids); i++)
 		for (size_t k = 0; k < SHARE; k++)
 			leave(*state, &x[i][k]);
+}
+
+/* --- by unit ------------------------------------------------------------------ */
+
+/* One allow rule with these keys. */
+static struct policy *
+policy_naming(const char *const keys[][2])
+{
+	struct policy *p = policy_new(&no_names);
+	struct policy_rule *r;
+	const char *origin;
+	unsigned line;
+	struct err e;
+
+	assert_int_equal(policy_rule(p, "ours", "test", 1, &r, &e), 0);
+	for (size_t i = 0; keys[i][0]; i++)
+		assert_int_equal(policy_rule_set(r, keys[i][0], keys[i][1], &e), 0);
+	assert_int_equal(policy_rule_set(r, "audience", "**", &e), 0);
+	assert_int_equal(policy_seal(p, NULL, NULL, &origin, &line, &e), 0);
+	return p;
+}
+
+/* A machine that is faked, and the rules there. */
+struct units {
+	struct fake_proc proc;
+	struct peer_host *host;
+	struct policy *policy;
+};
+
+static void
+units_begin(struct units *u, const char *const keys[][2])
+{
+	fake_proc_begin(&u->proc);
+	u->host = fake_proc_host(&u->proc, CGROUP_V2, true);
+	u->policy = policy_naming(keys);
+}
+
+static void
+units_end(struct units *u)
+{
+	peer_host_free(u->host);
+	policy_free(u->policy);
+	fake_proc_end(&u->proc);
+}
+
+/* From a process in this cgroup. */
+static int
+come_from(struct clients *all, const struct units *u, struct connection *x,
+	  const char *cgroup, struct err *e)
+{
+	if (!peer_kernel_keeps_process())
+		skip();
+	fake_proc_we(&u->proc, cgroup);
+	connect_as(x, UID);
+	return client_new(all, x->pair[0], u->policy, u->host, &x->c, e);
+}
+
+static void
+peers_whose_unit_a_rule_names_are_counted_by_unit(void **state)
+{
+	static const char *const keys[][2] = { { "unit", "web*.service" },
+					       { NULL } };
+	struct connection one[SHARE], other[SHARE], rest, more;
+	char who[CLIENT_OWNER_SIZE];
+	struct units u;
+	struct err e;
+
+	if (geteuid() != 0)
+		skip();
+	units_begin(&u, keys);
+	for (size_t i = 0; i < SHARE; i++) {
+		assert_int_equal(come_from(*state, &u, &one[i],
+					   "0::/a.slice/web.service\n", &e), 0);
+		assert_int_equal(come_from(*state, &u, &other[i],
+					   "0::/b.slice/web@2.service/x\n", &e), 0);
+		assert_true(one[i].c->owner == one[0].c->owner);
+		assert_true(other[i].c->owner == other[0].c->owner);
+	}
+	/* Neither is anybody's uid, and one is not the other. */
+	assert_true(one[0].c->owner != other[0].c->owner);
+	assert_true(one[0].c->owner > UINT32_MAX && other[0].c->owner > UINT32_MAX);
+	assert_string_equal(client_owner_show(*state, one[0].c->owner, who),
+			    "unit web.service");
+
+	assert_int_equal(come_from(*state, &u, &more, "0::/a.slice/web.service\n",
+				   &e), -EAGAIN);
+	assert_string_equal(e.msg, "unit web.service holds 3 connections already, "
+			    "which is the limit (connections-per-peer)");
+	leave(*state, &more);
+
+	/* A unit that no rule names does not count, nor does an unknown one; and
+	   nothing admits these. */
+	assert_int_equal(come_from(*state, &u, &rest, "0::/a.slice/x.service\n",
+				   &e), 0);
+	assert_true(rest.c->stranger);
+	assert_string_equal(client_owner_show(*state, rest.c->owner, who),
+			    "uid 1000");
+	leave(*state, &rest);
+	assert_int_equal(come_from(*state, &u, &rest, "0::/x/web.service\n",
+				   &e), 0);
+	assert_true(rest.c->stranger);
+	assert_string_equal(client_owner_show(*state, rest.c->owner, who),
+			    "uid 1000");
+	leave(*state, &rest);
+
+	for (size_t i = 0; i < SHARE; i++) {
+		leave(*state, &one[i]);
+		leave(*state, &other[i]);
+	}
+	units_end(&u);
+}
+
+static void
+a_unit_is_read_only_where_a_rule_names_one(void **state)
+{
+	static const char *const by_user[][2] = { { "user", "1000" },
+		{ "host", "any" }, { NULL } };
+	static const char *const other_user[][2] = { { "user", "1001" },
+		{ "unit", "web.service" }, { "host", "any" }, { NULL } };
+	static const char *const this_user[][2] = { { "user", "1000" },
+		{ "unit", "web.service" }, { "host", "any" }, { NULL } };
+	const struct {
+		const char *const (*keys)[2];
+		unsigned loaded;
+	} cases[] = {
+		{ by_user, 0 }, { other_user, 0 }, { this_user, PEER_UNIT },
+	};
+
+	if (geteuid() != 0)
+		skip();
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct connection x;
+		struct units u;
+		struct err e;
+
+		units_begin(&u, cases[i].keys);
+		assert_int_equal(come_from(*state, &u, &x,
+					   "0::/a.slice/web.service\n", &e), 0);
+		assert_int_equal(x.c->peer.loaded, cases[i].loaded);
+		leave(*state, &x);
+		units_end(&u);
+	}
 }
 
 static void
@@ -658,6 +801,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_peer_holds_its_share_of_connections_and_no_more),
 		TEST(a_share_is_counted_by_uid),
+		TEST(peers_whose_unit_a_rule_names_are_counted_by_unit),
+		TEST(a_unit_is_read_only_where_a_rule_names_one),
 		TEST(a_share_of_nothing_admits_nobody),
 		TEST(the_smaller_of_both_shares_holds),
 		TEST(a_stranger_takes_nothing_from_its_uid),

@@ -369,6 +369,38 @@ over_tcp_only_id_tokens_unless_a_rule_says_so(void **state _unused_)
 }
 
 static void
+who_counts_by_unit_is_whom_a_rule_names_by_it(void **state _unused_)
+{
+	struct policy *p = policy_of("[x]\nuser=alice\nunit=web*.service\n"
+				     "audience=" A "\n"
+				     "[y]\nuser=root\naudience=**\n"
+				     "[n]\naction=deny\nunit=db.service\n"
+				     "audience=**\n"
+				     "[v]\nunit=old.service\nunit=\naudience=**");
+	char web[] = "/a.slice/web@1.service", db[] = "/a.slice/db.service";
+	char old[] = "/a.slice/old.service", unit[CGROUP_NAME_SIZE];
+	const struct {
+		uid_t uid;
+		char *cgroup;
+		const char *unit;
+	} cases[] = {
+		{ 1000, web, "web@1.service" }, { 0, web, NULL },
+		{ 1000, db, NULL }, { 1000, old, NULL }, { 1000, NULL, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct peer peer = peer_in(cases[i].uid, cases[i].cgroup);
+		bool named = policy_names_unit(p, &peer, NULL, unit);
+
+		if (named != !!cases[i].unit)
+			fail_msg("case %zu", i);
+		if (named)
+			assert_string_equal(unit, cases[i].unit);
+	}
+	policy_free(p);
+}
+
+static void
 what_is_nearly_matched_is_told_by_rule_and_key(void **state _unused_)
 {
 	static const struct {
@@ -913,6 +945,7 @@ main(void)
 		cmocka_unit_test(supplementary_groups_count_where_they_are_known),
 		cmocka_unit_test(the_table_of_units_and_slices),
 		cmocka_unit_test(over_tcp_only_id_tokens_unless_a_rule_says_so),
+		cmocka_unit_test(who_counts_by_unit_is_whom_a_rule_names_by_it),
 		cmocka_unit_test(what_is_nearly_matched_is_told_by_rule_and_key),
 		cmocka_unit_test(scopes_are_never_widened),
 		cmocka_unit_test(every_mistake_has_its_words),
