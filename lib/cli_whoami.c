@@ -139,8 +139,53 @@ print_comments(const struct json *me, int64_t uid, bool named)
 	       " agent\n");
 	if (!named)
 		printf("# user (%" PRId64 ") has no name in /etc/passwd\n", uid);
-	if (member_string(me, "unit", text, sizeof(text)))
-		printf("# only this unit: add unit = %s\n", text);
+	if (member_is(me, "host", 'f', "no") &&
+	    !member_string(me, "unit", text, sizeof(text)))
+		printf("# of every container, as this one's unit is unknown\n");
+}
+
+static bool
+has_ends(const char *s, const char *begin, const char *end)
+{
+	size_t len = strlen(s), n = strlen(end);
+
+	return len >= strlen(begin) + n && strncmp(s, begin, strlen(begin)) == 0 &&
+	       strcmp(s + len - n, end) == 0;
+}
+
+/* Somebody's login or all of his own services: another one next time, or more
+   than who is asking. */
+static bool
+is_login(const char *unit)
+{
+	return has_ends(unit, "session-", ".scope") ||
+	       has_ends(unit, "user@", ".service") ||
+	       strcmp(unit, "init.scope") == 0;
+}
+
+static void
+print_key(const char *key, const char *value)
+{
+	printf("%-8s = ", key);
+	print_pattern(value);
+	putchar('\n');
+}
+
+/* As narrow as the facts allow. */
+static void
+print_who(const struct json *me, const char *user, bool shared)
+{
+	char unit[256];
+
+	if (!shared)
+		print_key("user", user);
+	if (member_string(me, "unit", unit, sizeof(unit)) &&
+	    (shared || !is_login(unit)))
+		print_key("unit", unit);
+	if (member_is(me, "host", 'f', "no"))
+		print_key("host", "no");
+	else if (!member_is(me, "host", 't', "yes"))
+		print_key("host", "any");
 }
 
 static int
@@ -168,17 +213,10 @@ print_rule(const struct json *me, const char *audience, const char *account)
 	printf("[rule ");
 	print_rule_name(user, audience);
 	printf("]\n");
-	if (is_shared_uid(uid))
-		printf("unit     = %s\n", unit);
-	else
-		printf("user     = %s\n", user);
-	if (!member_is(me, "host", 't', "yes"))
-		printf("host     = any\n");
+	print_who(me, user, is_shared_uid(uid));
 	if (account)
 		printf("account  = %s\n", account);
-	printf("audience = ");
-	print_pattern(audience);
-	putchar('\n');
+	print_key("audience", audience);
 	return cli_flush();
 }
 

@@ -367,10 +367,37 @@ v1_token(struct api *a, struct http_exchange *x)
 /* /v1/whoami */
 
 static void
+write_member(struct buf *b, const char *name, const char *value)
+{
+	buf_addf(b, ",\"%s\":", name);
+	if (value)
+		json_write_string(b, value);
+	else
+		buf_adds(b, "null");
+}
+
+/* The slice told is the innermost, as the service manager has it. */
+static void
+whoami_cgroup(struct buf *b, const struct peer *p)
+{
+	char unit[CGROUP_NAME_SIZE], slice[CGROUP_NAME_SIZE] = "";
+	char part[CGROUP_NAME_SIZE], show[TEXT_SHOW_SIZE];
+	bool known = peer_unit(p, unit);
+	const char *path = p->cgroup;
+
+	while (known && cgroup_slice(&path, part))
+		memcpy(slice, part, sizeof(slice));
+	write_member(b, "unit", known ? unit : NULL);
+	write_member(b, "slice", slice[0] ? slice : NULL);
+	write_member(b, "cgroup",
+		     p->cgroup ? text_show_str(show, p->cgroup) : NULL);
+}
+
+static void
 whoami_facts(struct buf *b, const struct peer *p)
 {
 	static const char *const words[] = {
-		[TRI_NO] = "\"no\"", [TRI_YES] = "\"yes\"", [TRI_UNKNOWN] = "null",
+		[TRI_NO] = "no", [TRI_YES] = "yes", [TRI_UNKNOWN] = NULL,
 	};
 
 	buf_addf(b, "\"pid\":%d,\"uid\":%u,\"gid\":%u,\"groups\":", (int)p->pid,
@@ -383,7 +410,26 @@ whoami_facts(struct buf *b, const struct peer *p)
 	} else {
 		buf_adds(b, "null");
 	}
-	buf_addf(b, ",\"host\":%s", words[p->host]);
+	whoami_cgroup(b, p);
+	write_member(b, "host", words[p->host]);
+}
+
+/* Rules that would admit but for one key. */
+static void
+whoami_near(struct buf *b, const struct policy *policy, const struct peer *p,
+	    const struct policy_query *q)
+{
+	struct policy_near near[16];
+	size_t n = policy_near(policy, p, q, near, ARRAY_SIZE(near));
+
+	buf_adds(b, ",\"nearly\":[");
+	for (size_t i = 0; i < n; i++) {
+		buf_adds(b, i ? ",{\"rule\":" : "{\"rule\":");
+		json_write_string(b, near[i].rule);
+		write_member(b, "but_for", near[i].key);
+		buf_addc(b, '}');
+	}
+	buf_addc(b, ']');
 }
 
 static void
@@ -394,22 +440,16 @@ whoami_verdict(struct buf *b, const struct api *a, struct peer *p,
 	struct err e;
 	int r;
 
-	buf_adds(b, ",\"kind\":");
-	json_write_string(b, policy_kind_name(q->kind));
-	buf_adds(b, ",\"account\":");
-	json_write_string(b, q->account);
-	if (q->audience) {
-		buf_adds(b, ",\"audience\":");
-		json_write_string(b, q->audience);
-	}
+	write_member(b, "kind", policy_kind_name(q->kind));
+	write_member(b, "account", q->account);
+	if (q->audience)
+		write_member(b, "audience", q->audience);
 	r = policy_check(a->ctx.policy, p, a->ctx.host, q, &rule, &e);
-	if (r >= 0) {
-		buf_adds(b, ",\"verdict\":\"allow\",\"rule\":");
-		json_write_string(b, rule);
-	} else {
-		buf_adds(b, ",\"verdict\":\"deny\",\"reason\":");
-		json_write_string(b, e.msg);
-	}
+	write_member(b, "verdict", r < 0 ? "deny" : "allow");
+	if (r >= 0)
+		return write_member(b, "rule", rule);
+	write_member(b, "reason", e.msg);
+	whoami_near(b, a->ctx.policy, p, q);
 }
 
 /* The question asked along with whoami: 1 and *ret, 0 if there is none. */
@@ -462,7 +502,7 @@ v1_whoami(struct api *a, struct http_exchange *x)
 		return reply_error(x, &e);
 
 	peer_recheck(p);
-	peer_need(p, a->ctx.host, PEER_GROUPS | PEER_HOST);
+	peer_need(p, a->ctx.host, PEER_GROUPS | PEER_PROCESS);
 	buf_addc(&b, '{');
 	whoami_facts(&b, p);
 	if (r > 0)

@@ -447,7 +447,7 @@ def test_decode_shows_printable_ascii_only(cli):
 # whoami
 
 ME = {"pid": 4242, "uid": 0, "gid": 0, "groups": [0, 7], "unit": None,
-      "cgroup": "/", "host": "yes"}
+      "slice": None, "cgroup": "/", "host": "yes"}
 
 
 def whoami(me):
@@ -460,6 +460,7 @@ def test_whoami_shows_every_fact(cli, fake):
     assert result.returncode == 0
     assert "pid       4242\n" in result.stdout
     assert "groups    0 7\n" in result.stdout
+    assert 'unit      null\nslice     null\ncgroup    "/"\nhost      "yes"\n' in result.stdout
     assert agent.requests[0].startswith("GET /v1/whoami HTTP/1.1\r\n")
 
 
@@ -482,9 +483,29 @@ def test_rule_for_a_uid_without_name_and_in_a_container(cli, fake):
     agent = fake(whoami(dict(ME, uid=123456789, host="no")))
     result = cli("whoami", "--rule", "a", "--account=other", socket=agent.socket)
     assert "# user (123456789) has no name" in result.stdout
+    assert "# of every container, as this one's unit is unknown" in result.stdout
     assert stanza(result.stdout) == [
-        "[rule 123456789-calls-a]", "user     = 123456789", "host     = any",
+        "[rule 123456789-calls-a]", "user     = 123456789", "host     = no",
         "account  = other", "audience = a"]
+
+
+@pytest.mark.parametrize("unit, host, expected", [
+    ("web.service", "yes", ["user     = root", "unit     = web.service"]),
+    ("web@1.service", "yes", ["user     = root", "unit     = web@1.service"]),
+    (r"a\x2db.service", "yes", ["user     = root", r"unit     = a\\x2db.service"]),
+    ("docker-01.scope", "no",
+     ["user     = root", "unit     = docker-01.scope", "host     = no"]),
+    ("web.service", None, ["user     = root", "unit     = web.service", "host     = any"]),
+    # another one at the next login, or all that the user runs
+    ("session-3.scope", "yes", ["user     = root"]),
+    ("user@0.service", "yes", ["user     = root"]),
+    ("init.scope", "yes", ["user     = root"]),
+])
+def test_rule_names_the_unit_where_that_is_narrower(cli, fake, unit, host, expected):
+    agent = fake(whoami(dict(ME, unit=unit, host=host)))
+    result = cli("whoami", "--rule", "a", socket=agent.socket)
+    assert stanza(result.stdout) == ["[rule root-calls-a]", *expected, "audience = a"]
+    assert "every container" not in result.stdout
 
 
 def test_rule_escapes_pattern_characters(cli, fake):
