@@ -3,15 +3,21 @@
 process id stays ours.
 
 usage: launch.py [--listen-fd=FD] [--listen-pid=PID] [--firmware=NAME] [--uptime=S]
-                 PROGRAM ARGUMENTS"""
+                 [--no-peerpidfd] PROGRAM ARGUMENTS"""
 
 import argparse
 import ctypes
 import os
+import struct
 import time
 
 CLONE_NEWTIME, CLONE_NEWNS = 0x80, 0x20000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
+BPF_LOAD, BPF_JUMP_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
+SECCOMP_ALLOW, SECCOMP_ERRNO = 0x7fff0000, 0x00050000
+SO_PEERPIDFD, ENOPROTOOPT = 77, 92
+GETSOCKOPT = {"x86_64": 55, "aarch64": 209}
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -42,12 +48,27 @@ def set_uptime(seconds):
     os.close(namespace)
 
 
+def forget_peerpidfd():
+    """A kernel before 6.5, which knows no SO_PEERPIDFD, for us and ours only."""
+    program = [(BPF_LOAD, 0, 0, 0),         # the number of the call
+               (BPF_JUMP_EQUAL, 0, 3, GETSOCKOPT[os.uname().machine]),
+               (BPF_LOAD, 0, 0, 32),        # its third argument
+               (BPF_JUMP_EQUAL, 0, 1, SO_PEERPIDFD),
+               (BPF_RETURN, 0, 0, SECCOMP_ERRNO | ENOPROTOOPT),
+               (BPF_RETURN, 0, 0, SECCOMP_ALLOW)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+    call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    call("prctl", PR_SET_SECCOMP, SECCOMP_MODE_FILTER,
+         struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--listen-fd", type=int)
     parser.add_argument("--listen-pid", type=int)
     parser.add_argument("--firmware")
     parser.add_argument("--uptime", type=int)
+    parser.add_argument("--no-peerpidfd", action="store_true")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     if options.listen_fd is not None:
@@ -58,6 +79,8 @@ def main():
         set_firmware(options.firmware)
     if options.uptime is not None:
         set_uptime(options.uptime)
+    if options.no_peerpidfd:
+        forget_peerpidfd()
     os.execv(options.command[0], options.command)
 
 

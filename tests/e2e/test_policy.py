@@ -36,13 +36,15 @@ class Rules:
     def __init__(self, agent):
         self.agent = agent
 
-    def ask(self, *targets, uid=0, gid=0, groups=(), headers=None):
-        """[(status, code, text), ...] for a child with these ids."""
+    def ask(self, *targets, uid=0, gid=0, groups=(), headers=None, cgroup=None):
+        """[(status, code, text), ...] for a child with these ids, in that cgroup."""
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
             code = 1
             try:
+                if cgroup:
+                    (cgroup / "cgroup.procs").write_text(str(os.getpid()))
                 os.setgroups(groups)
                 os.setresgid(gid, gid, gid)
                 os.setresuid(uid, uid, uid)
