@@ -2,6 +2,7 @@
 """What a request costs, counted by strace: numbers of the design that nothing but
 a count can hold."""
 
+import collections
 import functools
 import os
 import pathlib
@@ -9,15 +10,18 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 
 import pytest
 
+from cgroups import cgroups  # noqa: F401
 from conftest import wait_for
 from raw_http import TOKEN, request, wire
 
 PROGRAM = pathlib.Path(os.environ.get("abs_builddir", ".")) / "gce-oidc-agent"
 IDLE = 10           # seconds that nothing may happen in
+WAITS = ("epoll_wait", "epoll_pwait", "epoll_pwait2")
 # The call that strace leaves the agent in is not one: it has no result.
 CALL = re.compile(r"^\d+ +(\w+)\(.*= (-?\d+)")
 
@@ -101,13 +105,12 @@ def turns(trace):
     the next, by the number of answers in it.  A turn's first call is the wait."""
     turn, found = [], []
     for name, result in trace.calls():
-        if name in ("epoll_wait", "epoll_pwait", "epoll_pwait2") and any(
+        if name in WAITS and any(
                 n in ("sendto", "send", "sendmsg", "write") for n in turn):
             found.append(turn)
             turn = []
         turn.append(name)
-        assert result != "-1" or name in ("recvfrom", "epoll_wait", "epoll_pwait2",
-                                          "epoll_pwait"), (name, result)
+        assert result != "-1" or name in ("recvfrom", *WAITS), (name, result)
     return [(sum(n == "sendto" for n in turn), len(turn)) for turn in found]
 
 
@@ -176,3 +179,89 @@ def test_warm_request_asks_nobody(agent, emulator):
     for _ in range(10):
         assert agent.token("a").headers["Gce-Oidc-Cache"] == "hit"
     assert emulator.counts() == before
+
+
+# --- connect, ask once, close: what each call is made for, so that one more shows
+
+PEERS = 50
+USER = 1000
+
+BARE = collections.Counter(accept4=1, getsockopt=1, epoll_ctl=1, recvfrom=1, sendto=1, close=1)
+# The process: SO_PEERPIDFD, /proc/PID, does it live, and both closed.
+LOOK = collections.Counter(getsockopt=1, openat=1, poll=1, close=2)
+FILE = collections.Counter(openat=1, read=2, close=1)
+# Connections count for a unit from the first moment on, so it is read then.  Whether
+# the process still lives is looked at again when it asks.
+AGAIN = collections.Counter(getsockopt=1, poll=1, close=1)
+UNIT = LOOK + FILE + AGAIN
+HOST = LOOK + FILE + FILE + FILE
+HOST_TOO = LOOK + FILE + FILE       # what a cgroup says is known by then
+
+
+def ask_once(path, times):
+    """So many connections in turn, in a child that forgets what pytest is."""
+    for _ in range(times):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(path)
+            sock.sendall(request(TOKEN))
+            assert b" 200 " in sock.recv(65536)
+
+
+def peers_in(agent, cgroup, go):
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        if cgroup:
+            (cgroup / "cgroup.procs").write_text(str(os.getpid()))
+        os.setresgid(USER, USER, USER)
+        os.setresuid(USER, USER, USER)
+        ask_once(agent.socket, 1)       # the token is there from now on
+        go.send(b"x")
+        go.recv(1)
+        ask_once(agent.socket, PEERS)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def all_gone(trace):
+    accepted = [result for name, result in trace.calls() if name == "accept4"]
+    return len(accepted) >= PEERS and not os.path.exists(
+        f"/proc/{trace.agent.pid}/fd/{accepted[-1]}")
+
+
+def calls_of_one_peer(agent, cgroup):
+    """Waits, and the clock that goes with them, come as they come."""
+    ours, theirs = socket.socketpair()
+    pid = peers_in(agent, cgroup, theirs)
+    assert ours.recv(1) == b"x"
+    wait_for(lambda: len(os.listdir(f"/proc/{agent.pid}/task")) == 1, "one thread")
+    with Trace(agent) as trace:
+        ours.send(b"x")
+        assert os.waitpid(pid, 0)[1] == 0
+        wait_for(lambda: all_gone(trace), "every connection closed")
+    names = collections.Counter(name for name, _ in trace.calls())
+    return {name: round(n / PEERS) for name, n in names.items()
+            if name not in WAITS and round(n / PEERS)}
+
+
+COSTS = {
+    "peer = anyone\nhost = any": BARE,
+    f"user = {USER}\nhost = any": BARE,
+    f"user = {USER}": BARE + HOST,
+    f"group = {USER}": BARE + HOST,
+    "unit = web.service\nhost = any": BARE + UNIT,
+    "unit = web.service": BARE + UNIT + HOST_TOO,
+    f"user = {USER}\nslice = goat*.slice": BARE + LOOK + FILE + HOST_TOO,
+    # what is refused by a cheap fact reads nothing dear
+    f"user = {USER}\nhost = any\naudience = **\n[rule s]\nuser = 1\nunit = web.service": BARE,
+}
+
+
+@traced
+def test_peer_costs_the_calls_that_its_rules_ask_for(start_agent, cgroups):  # noqa: F811
+    found = {who: calls_of_one_peer(start_agent(rules=f"[rule r]\n{who}\naudience = **\n"),
+                                    cgroups.make("web.service")) for who in COSTS}
+    assert found == {who: dict(cost) for who, cost in COSTS.items()}
