@@ -226,18 +226,20 @@ add_limits(struct buf *b, const struct api *a, struct http_exchange *x)
 
 struct listing {
 	struct buf *b;
+	const struct clients *clients;
 	struct token_now now;
 	size_t n;
 };
 
-/* Whom an entry counts for: the agent itself, or a uid. */
+/* Whom an entry counts for: the agent itself, a unit, or a uid. */
 static void
-add_owner(struct buf *b, uint64_t owner)
+add_owner(const struct listing *l, uint64_t owner)
 {
-	if (owner == CACHE_OWNER_AGENT)
-		buf_adds(b, ",\"owner\":\"agent\"");
-	else
-		buf_addf(b, ",\"owner\":\"%" PRIu64 "\"", owner);
+	char who[CLIENT_OWNER_SIZE];
+
+	buf_adds(l->b, ",\"owner\":");
+	json_write_string(l->b, owner == CACHE_OWNER_AGENT ? "agent"
+			  : client_owner_show(l->clients, owner, who));
 }
 
 static bool
@@ -254,7 +256,7 @@ add_token(void *userdata, const struct cache_item *item)
 		 token_is_full(item->token) ? "full" : "standard",
 		 token_left(item->token, &l->now) / USEC_PER_SEC);
 	json_write_string(b, token_flow(item->token));
-	add_owner(b, item->owner);
+	add_owner(l, item->owner);
 	buf_addc(b, '}');
 	return true;
 }
@@ -262,7 +264,8 @@ add_token(void *userdata, const struct cache_item *item)
 static void
 add_tokens(struct buf *b, const struct api *a)
 {
-	struct listing l = { .b = b, .now = clock_now(a->ctx.clock) };
+	struct listing l = { .b = b, .clients = a->clients,
+			     .now = clock_now(a->ctx.clock) };
 	struct broker_counts n;
 	size_t shown;
 

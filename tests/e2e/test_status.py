@@ -187,7 +187,7 @@ def test_status_of_an_agent_that_serves(operated, emulator):
     assert states["metadata"] == states["iam"] == states["token-endpoint"] == "answers"
     token, = found["tokens"]
     assert token["audience"] == A and token["flow"] == "signblob"
-    assert token["format"] == "standard" and token["owner"] == str(os.geteuid())
+    assert token["format"] == "standard" and token["owner"] == f"uid {os.geteuid()}"
     assert 3000 < token["seconds_left"] <= 3600
     assert found["tokens_left_out"] == 0 and found["cache"]["tokens"] == 1
     limits = {limit["limit"]: limit for limit in found["limits"]}
