@@ -147,6 +147,7 @@ on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 				       on_drain_deadline, agent) < 0)
 		return sd_event_exit(agent->event, 0);
 	http_server_drain(agent->server, on_drained, agent);
+	api_stop(agent->api);
 	return 0;
 }
 

@@ -451,6 +451,13 @@ api_new(const struct api_context *ctx, const struct api_options *o)
 	return a;
 }
 
+void
+api_stop(struct api *a)
+{
+	a->stopping = true;
+	metadata_release(a);
+}
+
 struct api *
 api_free(struct api *a)
 {

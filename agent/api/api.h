@@ -53,6 +53,9 @@ struct api *api_new(const struct api_context *ctx, const struct api_options *o);
 /* The server must be gone. */
 struct api *api_free(struct api *a);
 DEFINE_CLEANUP(struct api *, api_free)
+/* The agent stops: wait_for_change is answered at once, by those that wait as by
+   those to come. */
+void api_stop(struct api *a);
 
 /* For http_server_new(), with the api as userdata. */
 extern const struct http_server_ops api_server_ops;

@@ -28,7 +28,8 @@ struct question {
 	uint64_t deadline;
 	struct account_wait *account_wait;
 	struct value_wait *value_wait;
-	sd_event_source *timer;
+	sd_event_source *timer;		/* while it is held */
+	LIST_ENTRY(question) link;
 };
 
 static void question_answer(struct question *q);
@@ -38,7 +39,9 @@ question_free(struct question *q)
 {
 	account_wait_free(q->account_wait);
 	value_wait_free(q->value_wait);
-	sd_event_source_unref(q->timer);
+	if (q->timer)
+		LIST_REMOVE(q, link);
+	sd_event_source_disable_unref(q->timer);
 	free(q->at.account);
 	free(q->last_etag);
 	free(q);
@@ -192,26 +195,47 @@ question_render(const struct question *q, const char *value, struct buf *b,
 	}
 }
 
+static void
+question_release(struct question *q)
+{
+	LIST_REMOVE(q, link);
+	q->timer = sd_event_source_disable_unref(q->timer);
+	question_answer(q);
+}
+
 static int
 on_held(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
 {
-	question_answer(userdata);
+	question_release(userdata);
 	return 0;
 }
 
+void
+metadata_release(struct api *a)
+{
+	struct question *q;
+
+	while ((q = LIST_FIRST(&a->held)))
+		question_release(q);
+}
+
 /* wait_for_change: hold the answer.  What we serve does not change while the VM
-   runs, so the end of the wait is the end of its time. */
+   runs, so the end of the wait is the end of its time, or ours. */
 static bool
 question_hold(struct question *q, const char *etag)
 {
 	uint64_t usec = q->hold_usec;
 
-	if (usec == 0 || (q->last_etag && strcmp(q->last_etag, etag) != 0))
+	if (usec == 0 || q->api->stopping ||
+	    (q->last_etag && strcmp(q->last_etag, etag) != 0))
 		return false;
 
 	q->hold_usec = 0;
-	return sd_event_add_time_relative(q->api->ctx.event, &q->timer,
-		CLOCK_BOOTTIME, usec, 1, on_held, q) >= 0;
+	if (sd_event_add_time_relative(q->api->ctx.event, &q->timer,
+				       CLOCK_BOOTTIME, usec, 1, on_held, q) < 0)
+		return false;
+	LIST_INSERT_HEAD(&q->api->held, q, link);
+	return true;
 }
 
 static void

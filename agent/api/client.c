@@ -24,8 +24,8 @@ struct share {
 };
 
 /* What was asked of which policy; counted. */
-struct question {
-	LIST_ENTRY(question) chain;
+struct verdict {
+	LIST_ENTRY(verdict) chain;
 	unsigned refs;
 	uint64_t generation;	/* of the policy */
 	enum policy_kind kind;
@@ -38,7 +38,7 @@ struct clients {
 	LIST_HEAD(, share) buckets[BUCKETS];
 	size_t stranger_buffers;
 	struct hash_key hash;
-	LIST_HEAD(, question) questions[BUCKETS];
+	LIST_HEAD(, verdict) verdicts[BUCKETS];
 };
 
 struct clients *
@@ -60,7 +60,7 @@ clients_free(struct clients *all)
 	assert(all->stranger_buffers == 0);
 	for (size_t i = 0; i < BUCKETS; i++) {
 		assert(LIST_EMPTY(&all->buckets[i]));
-		assert(LIST_EMPTY(&all->questions[i]));
+		assert(LIST_EMPTY(&all->verdicts[i]));
 	}
 	free(all);
 	return NULL;
@@ -224,7 +224,7 @@ same(const char *a, const char *b)
 }
 
 static bool
-question_is(const struct question *q, uint64_t generation,
+verdict_is(const struct verdict *q, uint64_t generation,
 	    const struct policy_query *asked)
 {
 	return q->generation == generation && q->kind == asked->kind &&
@@ -232,8 +232,8 @@ question_is(const struct question *q, uint64_t generation,
 		same(q->audience, asked->audience);
 }
 
-static struct question *
-question_unref(struct question *q)
+static struct verdict *
+verdict_unref(struct verdict *q)
 {
 	if (!q || --q->refs > 0)
 		return NULL;
@@ -246,16 +246,16 @@ question_unref(struct question *q)
 }
 
 /* Thousands of clients ask a few questions: they share them. */
-static struct question *
-question_get(struct clients *all, uint64_t generation,
+static struct verdict *
+verdict_get(struct clients *all, uint64_t generation,
 	     const struct policy_query *asked)
 {
 	const char *audience = asked->audience ?: "";
 	size_t i = hash_bytes(&all->hash, audience, strlen(audience)) % BUCKETS;
-	struct question *q;
+	struct verdict *q;
 
-	LIST_FOREACH(q, &all->questions[i], chain) {
-		if (question_is(q, generation, asked)) {
+	LIST_FOREACH(q, &all->verdicts[i], chain) {
+		if (verdict_is(q, generation, asked)) {
 			q->refs++;
 			return q;
 		}
@@ -267,7 +267,7 @@ question_get(struct clients *all, uint64_t generation,
 	q->kind = asked->kind;
 	q->account = asked->account ? xstrdup(asked->account) : NULL;
 	q->audience = asked->audience ? xstrdup(asked->audience) : NULL;
-	LIST_INSERT_HEAD(&all->questions[i], q, chain);
+	LIST_INSERT_HEAD(&all->verdicts[i], q, chain);
 	return q;
 }
 
@@ -279,7 +279,7 @@ client_free(struct clients *all, struct client *c)
 	s->n--;
 	share_drop(s);
 	peer_clear(&c->peer);
-	question_unref(c->admitted);
+	verdict_unref(c->admitted);
 	free(c);
 }
 
@@ -294,15 +294,15 @@ client_check(struct clients *all, struct client *c, const struct policy *policy,
 	if (cold || now - c->looked >= all->opt.recheck_usec) {
 		peer_recheck(&c->peer);
 		c->looked = now;
-		c->admitted = question_unref(c->admitted);
+		c->admitted = verdict_unref(c->admitted);
 	}
 	/* Scopes are no part of the key: with them nothing is kept. */
-	if (!q->scopes && c->admitted && question_is(c->admitted, generation, q))
+	if (!q->scopes && c->admitted && verdict_is(c->admitted, generation, q))
 		return 0;
 
-	c->admitted = question_unref(c->admitted);
+	c->admitted = verdict_unref(c->admitted);
 	r = policy_check(policy, &c->peer, host, q, NULL, e);
 	if (r >= 0 && !q->scopes)
-		c->admitted = question_get(all, generation, q);
+		c->admitted = verdict_get(all, generation, q);
 	return r;
 }

@@ -14,8 +14,8 @@
 #include "base/err.h"
 #include "base/text.h"
 
-struct clients;		/* all of them: the tables of shares and of questions */
-struct question;	/* a verdict's whole key; the same for many clients */
+struct clients;		/* all of them: the tables of shares and of verdicts */
+struct verdict;	/* an admission with its whole key; the same for many clients */
 
 /* One for each connection, of which there may be thousands: packed. */
 struct client {
@@ -24,7 +24,7 @@ struct client {
 				   count for: the unit where a rule names it,
 				   else the uid */
 	/* To this the policy has said yes; any other question is judged anew. */
-	struct question *admitted;
+	struct verdict *admitted;
 	uint64_t looked : 54;	/* CLOCK_BOOTTIME: last look at the process */
 	uint64_t route : 8;	/* of its last request: a row of counters */
 	uint64_t json : 1;	/* that one wants errors in JSON */

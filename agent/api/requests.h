@@ -4,6 +4,8 @@
 /* What the handlers share: the api's insides, reading requests, and the forms of
    answers.  Included by api*.c only. */
 
+#include <sys/queue.h>
+
 #include "api/api.h"
 #include "api/client.h"
 
@@ -22,6 +24,8 @@ struct api {
 	uint64_t answers[API_ROUTES][API_CODES];
 	uint64_t rate_limited;		/* flights refused by limit */
 	uint64_t started;		/* CLOCK_BOOTTIME */
+	LIST_HEAD(, question) held;	/* by wait_for_change */
+	bool stopping;			/* nothing is held any more */
 };
 
 /* As it stands in routes[]; "other". */
@@ -31,6 +35,8 @@ typedef void handler_fn(struct api *a, struct http_exchange *x);
 
 /* api_metadata.c: everything below /computeMetadata/, and "/" itself. */
 handler_fn metadata_root, metadata_get;
+/* Answers whatever is held. */
+void metadata_release(struct api *a);
 /* api_v1.c */
 handler_fn v1_token, v1_whoami;
 /* api_admin.c */

@@ -4,13 +4,15 @@ emulator's metadata server answers, the agent answers, byte for byte."""
 
 import concurrent.futures
 import http.client
+import signal
 import time
 import urllib.parse
 
 import pytest
 
-from conftest import ANYONE, Agent, wait_for
+from conftest import ANYONE, Agent, Response, wait_for
 from raw_http import request, wire
+from steps import FAST
 
 V1 = "/computeMetadata/v1/"
 ACCOUNTS = V1 + "instance/service-accounts/"
@@ -296,6 +298,42 @@ def test_client_may_leave_while_it_waits_for_change(agent):
         with wire(agent) as it:
             it.send(request(DEFAULT + "email?wait_for_change=true"))
     assert agent.get(DEFAULT + "email").status == 200
+
+
+# Far longer than any test lasts: who waits for it fails.
+PATIENT = "[timing]\ndrain = 10min\n"
+
+
+@pytest.mark.parametrize("target", [
+    *(DEFAULT + form for form in WAITING), V1 + "instance/id?wait_for_change=true"])
+def test_held_answers_are_given_when_the_agent_stops(start_agent, target):
+    agent = start_agent(PATIENT)
+    plain = agent.get(target.replace("wait_for_change", "x"))
+    held = agent.connection(timeout=10)
+    held.request("GET", target, headers=FLAVOR)
+    # Come after it, so answered after it has been read.
+    assert agent.get("/").status == 200
+    assert agent.stop(deadline=10) == 0
+    answer = Response(held.getresponse())
+    held.close()
+    assert (answer.status, answer.text) == (200, plain.text)
+    assert answer.headers["ETag"] == plain.headers["ETag"]
+    assert answer.headers["Connection"] == "close"
+
+
+def test_nothing_is_held_once_the_agent_stops(start_agent, emulator):
+    emulator.fault("metadata", "refuse")
+    agent = start_agent(FAST.replace("[timing]", PATIENT))
+    waiting = agent.connection(timeout=10)
+    waiting.request("GET", DEFAULT + "email?wait_for_change=true", headers=FLAVOR)
+    assert agent.get("/").status == 200
+    agent.process.send_signal(signal.SIGTERM)
+    agent.wait_log("stopping on signal")
+    emulator.unfault()
+    answer = Response(waiting.getresponse())
+    waiting.close()
+    assert answer.status == 200 and "@" in answer.text
+    assert agent.wait(10) == 0
 
 
 # Values: asked for once, passed on as they are.
