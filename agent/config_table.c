@@ -310,6 +310,7 @@ const struct config_option config_options[] = {
 
 	TIMING("detect", AT(detect_usec), "3s", MS, 10 * M),
 	TIMING("drain", AT(drain_usec), "5s", 0, 10 * M),
+	TIMING("drain-late", AT(server.late_usec), "200ms", 0, 10 * M),
 };
 const size_t config_options_len = ARRAY_SIZE(config_options);
 

@@ -268,6 +268,7 @@ conn_ask(struct conn *c)
 
 	if (!s->head->keep_alive)
 		c->closing = true;
+	c->asked = true;
 	c->state = CONN_ASKED;
 	conn_enqueue(c, QUEUE_WAIT);
 	s->ops.request(s->userdata, &c->x);
@@ -381,6 +382,8 @@ conn_linger(struct conn *c)
 void
 conn_resume(struct conn *c)
 {
+	struct http_server *s = c->x.server;
+
 	assert(c->state == CONN_READY);
 
 	c->state = CONN_IDLE;
@@ -389,7 +392,8 @@ conn_resume(struct conn *c)
 	else
 		conn_read(c);
 
-	if (c->state == CONN_IDLE && c->x.server->draining)
+	if (c->state == CONN_IDLE && s->draining &&
+	    (c->asked || s->now >= s->late_until))
 		conn_close(c);
 	else if (c->queue == QUEUE_READY)
 		conn_rest(c);

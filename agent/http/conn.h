@@ -90,6 +90,7 @@ struct conn {
 	uint16_t lingered;	/* reads thrown away */
 	bool admitted : 1;	/* ctx is to be forgotten */
 	bool stranger : 1;
+	bool asked : 1;		/* a first request has come */
 	bool head_only : 1;	/* the request is a HEAD */
 	bool minor_0 : 1;	/* the request is HTTP/1.0 */
 	bool closing : 1;	/* close behind the answer */
@@ -141,6 +142,7 @@ struct http_server {
 	void (*drained)(void *userdata);
 	void *drained_userdata;
 	bool draining;
+	uint64_t late_until;	/* then nothing is waited for that is not asked */
 
 	/* The request being handed up. */
 	const struct http_head *head;

@@ -50,10 +50,21 @@ server_wipe(struct http_server *s)
 	s->scratch_len = 0;
 }
 
+/* Is nothing on its way that would still be waited for? */
+static bool
+server_awaits_nobody(const struct http_server *s)
+{
+	return s->now >= s->late_until ||
+	       (TAILQ_EMPTY(&s->queues[QUEUE_IDLE]) &&
+		TAILQ_EMPTY(&s->queues[QUEUE_HEAD]) &&
+		TAILQ_EMPTY(&s->queues[QUEUE_BODY]));
+}
+
 static bool
 server_is_quiet(const struct http_server *s)
 {
-	return TAILQ_EMPTY(&s->queues[QUEUE_WAIT]) &&
+	return server_awaits_nobody(s) &&
+	       TAILQ_EMPTY(&s->queues[QUEUE_WAIT]) &&
 	       TAILQ_EMPTY(&s->queues[QUEUE_READY]) &&
 	       TAILQ_EMPTY(&s->queues[QUEUE_WRITE]);
 }
@@ -169,6 +180,8 @@ on_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdat
 		if (c)
 			next = MIN(next, c->deadline);
 	}
+	if (s->draining && s->late_until > s->now)
+		next = MIN(next, s->late_until);
 	if (next < s->armed)
 		server_arm(s, next);
 	server_leave(s);
@@ -318,6 +331,10 @@ http_server_drain(struct http_server *s, void (*drained)(void *userdata),
 	assert(!s->draining);
 
 	s->draining = true;
+	s->now = http_server_now(s);
+	s->late_until = s->now + s->opt.late_usec;
+	if (s->late_until < s->armed)
+		server_arm(s, s->late_until);
 	server_close_listeners(s);
 	TAILQ_FOREACH(c, &s->queues[QUEUE_WRITE], link)
 		c->closing = true;

@@ -36,6 +36,7 @@ struct http_server_options {
 	uint64_t idle_usec;	/* between requests */
 	uint64_t write_usec;	/* unsent output */
 	uint64_t lifetime_usec;	/* then the next answer closes the connection */
+	uint64_t late_usec;	/* stopping: for requests that are on their way */
 	size_t max_buffers;	/* bytes of all connections' own buffers together */
 	const char *every_answer; /* lines of all answers, "Name: value\r\n..." */
 };
@@ -84,9 +85,10 @@ int http_server_listen(struct http_server *s, int fd, int tag, struct err *e);
 
 /* Stop: no new connections (closes the listeners), every answer closes its
    connection; idle ones are closed by the loop, after a look whether a request
-   has come in on them.  drained() runs once, when the last exchange has been
-   answered and sent, and may free the server; from here if there is no idle
-   connection and no exchange. */
+   has come in on them; new ones, which have not asked yet, and requests that have
+   come in part are waited for, late_usec: who has just connected cannot know.
+   drained() runs once, when the last exchange has been answered and sent, and
+   may free the server; from here if there is no connection and no exchange. */
 void http_server_drain(struct http_server *s, void (*drained)(void *userdata),
 		       void *userdata);
 

@@ -396,6 +396,58 @@ draining_waits_for_unsent_output_only(void **state _unused_)
 }
 
 static void
+draining_waits_for_first_requests(void **state _unused_)
+{
+	struct http_server_options o = roomy();
+	struct fixture *f;
+	int fresh, half, used;
+
+	o.late_usec = 60 * USEC_PER_SEC;
+	f = start(&o);
+	fresh = client(f), half = client(f), used = client(f);
+	say(f, half, "GET /now HTTP/1.1\r\n");
+	say(f, used, ASK("/now"));
+	expect(f, used, HELLO);
+	UNTIL(f, f->admitted == 3);
+	settle(f);
+
+	http_server_drain(f->server, on_drained, f);
+	expect_end(f, used);
+	settle(f);
+	assert_int_equal(f->drained, 0);
+
+	say(f, fresh, ASK("/now"));
+	expect(f, fresh, HELLO_CLOSE);
+	expect_end(f, fresh);
+	say(f, half, "Host: x\r\n\r\n");
+	expect(f, half, HELLO_CLOSE);
+	expect_end(f, half);
+	UNTIL(f, f->drained == 1);
+	server_stop(f);
+}
+
+static void
+draining_does_not_wait_long_for_silence(void **state _unused_)
+{
+	struct http_server_options o = roomy();
+	struct fixture *f;
+	int fresh, half;
+
+	o.late_usec = 50 * USEC_PER_MSEC;
+	f = start(&o);
+	fresh = client(f), half = client(f);
+	say(f, half, "GET /now HTTP/1.1\r\n");
+	UNTIL(f, f->admitted == 2);
+	settle(f);
+	http_server_drain(f->server, on_drained, f);
+	UNTIL(f, f->drained == 1);
+	assert_int_equal(f->requests, 0);
+	close(fresh);
+	close(half);
+	server_stop(f);
+}
+
+static void
 drained_may_free(void *userdata)
 {
 	struct fixture *f = userdata;
@@ -442,6 +494,8 @@ main(void)
 		cmocka_unit_test(draining_without_connections_is_done_at_once),
 		cmocka_unit_test(draining_waits_for_what_is_asked_already),
 		cmocka_unit_test(draining_waits_for_unsent_output_only),
+		cmocka_unit_test(draining_waits_for_first_requests),
+		cmocka_unit_test(draining_does_not_wait_long_for_silence),
 		cmocka_unit_test(drained_server_may_be_freed_from_there),
 		cmocka_unit_test(nobody_waits_for_want_of_descriptors),
 		cmocka_unit_test(loop_does_not_spin_where_nothing_can_be_accepted),
