@@ -53,11 +53,13 @@ AC_DEFUN([AGENT_PYTHON], [
 	AC_MSG_RESULT([${$1:-none}])
 	AC_SUBST([$1])])
 
-dnl AGENT_UNIT_DIR(VARIABLE, WHAT, FALLBACK): --with-VARIABLE=DIR, else what
-dnl systemd.pc says, else FALLBACK.
+dnl AGENT_UNIT_DIR(VARIABLE, WHAT, FALLBACK): --with-VARIABLE=DIR, else, where
+dnl the prefix is systemd's own, what systemd.pc says, else FALLBACK: nothing is
+dnl installed outside the prefix, and systemd reads /usr/local/lib, too.
 AC_DEFUN([AGENT_UNIT_DIR], [
 	AC_ARG_WITH([$1], [AS_HELP_STRING([--with-$1=DIR], [where $2 go])],
 		[$1=$withval],
-		[PKG_CHECK_VAR([agent_$1], [systemd], [$1], [$1=$agent_$1],
-			[$1='$3'])])
+		[$1='$3'
+		AS_IF([test "x$prefix" = x/usr],
+			[PKG_CHECK_VAR([agent_$1], [systemd], [$1], [$1=$agent_$1])])])
 	AC_SUBST([$1])])
