@@ -9,6 +9,7 @@
 
 #include "agent_parts.h"
 #include "base/log.h"
+#include "lockdown.h"
 #include "service.h"
 
 #define KEPT_FDS	64	/* not for clients but root */
@@ -174,6 +175,7 @@ agent_free(struct agent *agent)
 	http_listen_clear(&agent->own);
 	sd_event_source_unref(agent->detect);
 	sd_event_source_unref(agent->drain);
+	sd_event_source_unref(agent->lockdown);
 	sd_event_unref(agent->event);
 	config_free(agent->config);
 	free(agent->status);
@@ -387,6 +389,7 @@ agent_run(struct config *config, const char *socket_path)
 	service_ready();
 	say_status(agent);
 	say_started(agent);
+	lockdown_watch(agent->event, &agent->lockdown);
 	r = sd_event_loop(agent->event);
 	if (r < 0)
 		log_error(LOG_NO_FIELDS, "the event loop failed: %s", strerror(-r));

@@ -24,7 +24,7 @@ struct agent {
 	struct api *api;
 	struct http_server *server;
 	struct http_listen own;		/* the socket we bound ourselves, if any */
-	sd_event_source *detect, *drain;
+	sd_event_source *detect, *drain, *lockdown;
 	char *status;			/* what the service manager was told last */
 };
 

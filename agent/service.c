@@ -5,28 +5,42 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <systemd/sd-daemon.h>
 
 #include "base/text.h"
 #include "service.h"
 
+/* A process has one service manager, and so one status. */
+static char status[600];
+static const char *status_remark = "";
+
+/* Does the variable hold our own process id? */
+static bool
+names_us(const char *variable)
+{
+	const char *pid = getenv(variable);
+	uint64_t v;
+
+	return pid && text_to_u64(pid, strlen(pid), INT32_MAX, &v) &&
+		(pid_t)v == getpid();
+}
+
 bool
 service_by_hand(void)
 {
-	return !getenv("NOTIFY_SOCKET") && !getenv("LISTEN_PID");
+	return !getenv("NOTIFY_SOCKET") && !getenv("LISTEN_PID") &&
+		!names_us("SYSTEMD_EXEC_PID");
 }
 
 int
 service_sockets(int **ret_fds, struct err *e)
 {
-	const char *pid = getenv("LISTEN_PID");
-	uint64_t listen_pid;
 	int n;
 
-	if (!pid)
+	if (!getenv("LISTEN_PID"))
 		return 0;
-	if (!text_to_u64(pid, strlen(pid), INT32_MAX, &listen_pid) ||
-	    (pid_t)listen_pid != getpid())
+	if (!names_us("LISTEN_PID"))
 		return err_set(e, ERR_REQUEST, "LISTEN_PID names another process "
 			       "than this one (%d): sockets were passed to another",
 			       (int)getpid());
@@ -65,20 +79,43 @@ service_ready(void)
 }
 
 void
+service_reloading(void)
+{
+	struct timespec now;
+
+	/* By the time a service manager tells this reload from an earlier one. */
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+		   (unsigned long long)now.tv_sec * USEC_PER_SEC +
+		   (unsigned long long)now.tv_nsec / 1000);
+}
+
+void
 service_stopping(void)
 {
 	sd_notify(0, "STOPPING=1");
 }
 
+static void
+send_status(void)
+{
+	sd_notifyf(0, "STATUS=%s%s", status, status_remark);
+}
+
 void
 service_status(const char *fmt, ...)
 {
-	char text[600] = "STATUS=";
-	size_t len = strlen(text);
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text + len, sizeof(text) - len, fmt, ap);
+	vsnprintf(status, sizeof(status), fmt, ap);
 	va_end(ap);
-	sd_notify(0, text);
+	send_status();
+}
+
+void
+service_remark(const char *remark)
+{
+	status_remark = remark;
+	send_status();
 }

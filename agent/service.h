@@ -8,7 +8,8 @@
 #include "base/base.h"
 #include "base/err.h"
 
-/* Was this process started by a person, and not by a service manager? */
+/* Was this process started by a person, and not by a service manager?  Shells may
+   have a service's INVOCATION_ID in their environment: it tells nothing. */
 bool service_by_hand(void);
 
 /* Listening sockets passed in.  The number (0: none), with *ret_fds newly
@@ -21,5 +22,12 @@ int service_sockets(int **ret_fds, struct err *e);
 int service_watchdog(sd_event *event, struct err *e);
 
 void service_ready(void);
+/* The configuration is being read anew: READY or a failure follows. */
+void service_reloading(void);
 void service_stopping(void);
+
+/* What systemctl status shows, at most 600 bytes; a remark stands behind it, also
+   behind later ones, until another one replaces it ("": none).  remark is kept as
+   it is: a string that stays. */
 void service_status(const char *fmt, ...) _printf_(1, 2);
+void service_remark(const char *remark);
