@@ -11,8 +11,8 @@ build="autoconf automake libtool make gcc libc6-dev pkg-config
 	libcurl4-openssl-dev libssl-dev libjson-c-dev libsystemd-dev
 	ca-certificates curl python3 python3-cryptography"
 test="binutils clang coreutils g++ iproute2 libclang-rt-dev libcmocka-dev
-	mandoc procps python3-pytest shellcheck strace util-linux valgrind
-	xz-utils"
+	mandoc mmdebstrap nftables procps python3-pytest shellcheck strace systemd
+	systemd-container util-linux valgrind xz-utils"
 
 usage() {
 	echo "usage: ./autogen.sh [--install-deps | --install-deps=all]"

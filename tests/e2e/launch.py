@@ -3,16 +3,17 @@
 process id stays ours.
 
 usage: launch.py [--listen-fd=FD] [--listen-pid=PID] [--firmware=NAME] [--uptime=S]
-                 [--no-peerpidfd] PROGRAM ARGUMENTS"""
+                 [--no-peerpidfd] [--run=DIRECTORY] PROGRAM ARGUMENTS"""
 
 import argparse
 import ctypes
 import os
+import signal
 import struct
 import time
 
 CLONE_NEWTIME, CLONE_NEWNS = 0x80, 0x20000
-MS_REC, MS_PRIVATE = 0x4000, 0x40000
+MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
 BPF_LOAD, BPF_JUMP_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
 SECCOMP_ALLOW, SECCOMP_ERRNO = 0x7fff0000, 0x00050000
@@ -27,10 +28,20 @@ def call(name, *args):
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
-def set_firmware(name):
-    """The machine's product name, for us and ours only."""
+def own_mounts():
     call("unshare", CLONE_NEWNS)
     call("mount", b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+
+
+def set_run(directory):
+    """What is /run, for us and ours only."""
+    own_mounts()
+    call("mount", os.fsencode(directory), b"/run", None, MS_BIND, None)
+
+
+def set_firmware(name):
+    """The machine's product name, for us and ours only."""
+    own_mounts()
     call("mount", b"none", b"/sys/class", b"tmpfs", 0, None)
     os.makedirs("/sys/class/dmi/id")
     with open("/sys/class/dmi/id/product_name", "w", encoding="ascii") as file:
@@ -69,6 +80,7 @@ def main():
     parser.add_argument("--firmware")
     parser.add_argument("--uptime", type=int)
     parser.add_argument("--no-peerpidfd", action="store_true")
+    parser.add_argument("--run")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     if options.listen_fd is not None:
@@ -81,6 +93,10 @@ def main():
         set_uptime(options.uptime)
     if options.no_peerpidfd:
         forget_peerpidfd()
+    if options.run is not None:
+        set_run(options.run)
+    # Python ignores it, and the program would inherit that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execv(options.command[0], options.command)
 
 

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent as a service: what make install put into a tree of its own, judged by
+systemd's tools, by a service manager written here, and by systemd itself.
+
+"make check-system" prepares that tree and the system that test_pid1.py boots."""
+
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from e2e.conftest import *  # noqa: F401,F403 (the fixtures)
+
+
+@pytest.fixture(scope="session")
+def stage(build_dir):
+    """What make install put there."""
+    tree = build_dir / "build-check-system" / "stage"
+    assert tree.is_dir(), "run by make check-system"
+    return tree
+
+
+@pytest.fixture(scope="session")
+def tool():
+    """tool(NAME, PACKAGE): where it is, or the test is skipped, for want of it."""
+    def find(name, package):
+        path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        if not path:
+            pytest.skip(f"no {name} here: apt-get install {package}")
+        return path
+    return find
+
+
+def is_root():
+    """Of the machine, and not of a user namespace only."""
+    ids = pathlib.Path("/proc/self/uid_map").read_text().split()
+    return os.geteuid() == 0 and ids == ["0", "0", "4294967295"]
+
+
+def find_one(tree, name):
+    """The only file of that name in the tree."""
+    found = [path for path in pathlib.Path(tree).rglob(name) if path.is_file()]
+    assert len(found) == 1, f"{name}: {found}"
+    return found[0]

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A machine without a hypervisor: systemd as PID 1 of a container, on this kernel
+and in this network namespace, so that the emulator is within its reach."""
+
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from conftest import find_one
+from e2e.conftest import wait_for
+
+HIERARCHIES = [pathlib.Path(path) for path in (
+    "/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")]
+BOOT = 120.0
+
+
+class Cgroup:
+    """One of our own, in each hierarchy that systemd uses: nspawn leaves some below
+    it, and two machines would find each other's."""
+
+    def __init__(self):
+        self.name = f"goa-{os.getpid()}"
+        self.tops = [top for top in HIERARCHIES if (top / "cgroup.procs").exists()]
+        for top in self.tops:
+            (top / self.name).mkdir(exist_ok=True)
+
+    def enter(self):
+        for top in self.tops:
+            (top / self.name / "cgroup.procs").write_text(str(os.getpid()))
+
+    def remove(self):
+        for top in self.tops:
+            for path, _, _ in os.walk(top / self.name, topdown=False):
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    pass
+
+
+class Machine:
+    def __init__(self, base, stage):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="goa-", dir="/tmp"))
+        self.root = self.dir / "root"
+        self.agent = "/" + str(find_one(stage / "usr", "gce-oidc-agent")
+                               .relative_to(stage))
+        self.cgroup = Cgroup()
+        self.process = None
+        self.leader = None
+        try:
+            self.install(base, stage)
+        except BaseException:
+            self.stop()
+            raise
+
+    def install(self, base, stage):
+        """As an image is shipped: systemd makes the users and the presets' links."""
+        self.root.mkdir()
+        subprocess.run(["tar", "-C", self.root, "--numeric-owner", "-xpf", base],
+                       check=True)
+        shutil.copytree(stage, self.root, symlinks=True, dirs_exist_ok=True)
+        (self.root / "etc/machine-id").write_text("uninitialized\n")
+
+    def write(self, path, text, mode=0o644):
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+
+    def boot(self):
+        with open(self.dir / "console", "wb") as console:
+            self.process = subprocess.Popen(
+                ["systemd-nspawn", "--quiet", f"--directory={self.root}",
+                 f"--machine=goa-{os.getpid()}", "--boot", "--register=no", "--keep-unit",
+                 "--resolv-conf=off", "--timezone=off", "--capability=CAP_NET_ADMIN",
+                 "systemd.firstboot=off", "systemd.show_status=0",
+                 "systemd.mask=systemd-networkd-wait-online.service"],
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+                preexec_fn=self.cgroup.enter)
+        wait_for(self.is_up, "systemd answers", BOOT, 0.05)
+
+    def is_up(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"systemd-nspawn ended {self.process.returncode}:\n"
+                                 f"{self.console()}")
+        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        found = children.read_text().split()
+        if not found:
+            return False
+        self.leader = int(found[-1])
+        return self.call("systemctl", "is-system-running").stdout.strip() in (
+            "running", "degraded", "starting")
+
+    def console(self):
+        return (self.dir / "console").read_text(errors="replace")[-4000:]
+
+    def call(self, *command, text=True, timeout=60, **more):
+        """In the machine's namespaces, as root; not in a unit of its own."""
+        return subprocess.run(
+            ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--pid",
+             "--cgroup", "--root", "--wd=/", *map(str, command)],
+            stdin=subprocess.DEVNULL, capture_output=True, text=text, timeout=timeout,
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                 "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "LC_ALL": "C.UTF-8"},
+            check=False, **more)
+
+    def run(self, *command, **more):
+        """The same; what it prints, and failure is the test's."""
+        done = self.call(*command, **more)
+        assert done.returncode == 0, f"{shlex.join(map(str, command))}: {done.stdout}" \
+                                     f"{done.stderr}"
+        return done.stdout.strip()
+
+    def peer(self, *command, name=None, **properties):
+        """In a unit of its own, as a service is: its properties as keywords."""
+        unit = [f"--unit={name}"] if name else []
+        unit += [f"--property={key}={value}" for key, value in properties.items()]
+        return self.call("systemd-run", "--quiet", "--wait", "--pipe", "--collect",
+                         *unit, *command)
+
+    def prop(self, name, unit="gce-oidc-agent.service"):
+        return self.run("systemctl", "show", "--value", f"--property={name}", unit)
+
+    def pid(self, unit="gce-oidc-agent.service"):
+        """In our own namespace, where the tests look at it; 0: none."""
+        inner = self.prop("MainPID", unit)
+        for path in pathlib.Path("/proc").glob("[0-9]*/status"):
+            try:
+                text = path.read_text()
+            except OSError:
+                continue
+            ids = next((line.split()[1:] for line in text.splitlines()
+                        if line.startswith("NSpid:")), [])
+            if len(ids) > 1 and ids[-1] == inner and self.ours(path.parent):
+                return int(path.parent.name)
+        return 0
+
+    def ours(self, process):
+        try:
+            return os.readlink(process / "ns/pid") == os.readlink(
+                f"/proc/{self.leader}/ns/pid")
+        except OSError:
+            return False
+
+    def journal(self, unit="gce-oidc-agent.service"):
+        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}")
+
+    def entries(self, **fields):
+        lines = self.run("journalctl", "--no-pager", "--output=json",
+                         *(f"{key}={value}" for key, value in fields.items()))
+        return [json.loads(line) for line in lines.splitlines()]
+
+    def drop_in(self, text, unit="gce-oidc-agent.service", restart=True):
+        """What stands there until undrop()."""
+        self.write_in(f"/run/systemd/system/{unit}.d/test.conf", text)
+        self.run("systemctl", "daemon-reload")
+        if restart:
+            self.run("systemctl", "restart", unit)
+
+    def undrop(self, unit="gce-oidc-agent.service"):
+        self.run("rm", "-rf", f"/run/systemd/system/{unit}.d")
+        self.run("systemctl", "daemon-reload")
+        self.call("systemctl", "reset-failed", unit)
+        self.run("systemctl", "restart", unit)
+
+    def write_in(self, path, text):
+        """Also below what is mounted over the tree."""
+        self.run("sh", "-c", 'mkdir -p "$(dirname "$0")" && printf %s "$1" >"$0"', path, text)
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            # Its own order to power off; at once where that does not do.
+            self.call("systemctl", "poweroff", "--force", "--force")
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGTERM)
+                try:
+                    self.process.wait(5)
+                except subprocess.TimeoutExpired:
+                    os.kill(self.leader, signal.SIGKILL)
+                    self.process.wait(10)
+        wait_for(lambda: not self.cgroup_is_used(), "the cgroup is empty", 10)
+        self.cgroup.remove()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def cgroup_is_used(self):
+        return any((top / self.cgroup.name / "cgroup.procs").exists() and
+                   (top / self.cgroup.name / "cgroup.procs").read_text()
+                   for top in self.cgroup.tops)

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the lockdown's packet filter lets through, on three machines in a row: one
+behind ours, as a container is, ours, and the metadata server's."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from conftest import find_one, is_root, wait_for
+
+ADDRESSES = ("169.254.169.254", "fd20:ce::254")
+PORTS = (80, 443, 53)
+SERVER = textwrap.dedent("""
+    import select, socket
+    listening = []
+    for address in {addresses}:
+        for port in {ports}:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            it = socket.socket(family)
+            it.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            it.bind((address, port))
+            it.listen(64)
+            listening.append(it)
+    print("listening", flush=True)
+    while True:
+        for it in select.select(listening, [], [])[0]:
+            it.accept()[0].close()
+""")
+CLIENT = textwrap.dedent("""
+    import socket, sys
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10).close()
+""")
+EVERYBODY = "1-4294967295"
+
+
+def run(*command, **more):
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True,
+                          check=False, **more)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+class Machines:
+    """container -- ours -- google"""
+
+    def __init__(self, nft, rules):
+        self.nft = nft
+        self.names = {name: f"goa-{os.getpid()}-{name}" for name in
+                      ("container", "ours", "google")}
+        # The agent's user is made at installation; any other does for this.
+        self.rules = rules.replace('"gce-oidc-agent" } accept', '"daemon" } accept')
+        assert self.rules != rules
+        self.server = None
+
+    def on(self, name, *command, **more):
+        return run("ip", "netns", "exec", self.names[name], *command, **more)
+
+    def start(self):
+        for name in self.names.values():
+            run("ip", "netns", "add", name)
+            run("ip", "-netns", name, "link", "set", "lo", "up")
+        self.link("container", "ours", 1)
+        self.link("ours", "google", 2)
+        for address in ADDRESSES:
+            six = [] if "." in address else ["-6"]
+            net, via = ("10.0.1.0/24", "10.0.2.1") if not six else ("fd00:1::/64", "fd00:2::1")
+            self.ip("google", "address", "add", address, "dev", "lo")
+            self.ip("google", *six, "route", "add", net, "via", via)
+            self.ip("ours", *six, "route", "add", address, "via",
+                    via.removesuffix("1") + "2")
+            self.ip("container", *six, "route", "add", "default", "via",
+                    "fd00:1::1" if six else "10.0.1.1")
+        for knob in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            self.on("ours", "sh", "-c", f"echo 1 >/proc/sys/net/{knob}")
+        self.server = subprocess.Popen(
+            ["ip", "netns", "exec", self.names["google"], sys.executable, "-c",
+             SERVER.format(addresses=ADDRESSES, ports=PORTS)],
+            stdout=subprocess.PIPE, text=True)
+        assert self.server.stdout.readline() == "listening\n"
+        wait_for(lambda: self.reach("container", *ADDRESSES), "the links are up")
+
+    def ip(self, name, *command):
+        run("ip", "-netns", self.names[name], *command)
+
+    def link(self, one, two, net):
+        ends = f"{one[:3]}{net}", f"{two[:3]}{net}"
+        run("ip", "link", "add", ends[0], "netns", self.names[one], "type", "veth", "peer",
+            "name", ends[1], "netns", self.names[two])
+        # The machine nearer to the container is the network's .1 towards google.
+        numbers = (2, 1) if one == "container" else (1, 2)
+        for name, end, number in zip((one, two), ends, numbers):
+            self.ip(name, "address", "add", f"10.0.{net}.{number}/24", "dev", end)
+            self.ip(name, "address", "add", f"fd00:{net}::{number}/64", "dev", end, "nodad")
+            self.ip(name, "link", "set", end, "up")
+
+    def lock(self, shut_out=EVERYBODY):
+        self.on("ours", self.nft, "-D", f"shut_out={{ {shut_out} }}", "-f", "-",
+                input=self.rules)
+
+    def unlock(self, command):
+        self.on("ours", self.nft, command)
+
+    def reach(self, name, *addresses, port=80, uid=0):
+        """Do all these addresses answer?  None and some are both no."""
+        return all(subprocess.run(
+            ["ip", "netns", "exec", self.names[name], "setpriv", f"--reuid={uid}",
+             "--clear-groups", sys.executable, "-c", CLIENT, address, str(port)],
+            capture_output=True, check=False).returncode == 0 for address in addresses)
+
+    def stop(self):
+        if self.server:
+            self.server.kill()
+            self.server.wait()
+            self.server.stdout.close()
+        for name in self.names.values():
+            subprocess.run(["ip", "netns", "delete", name], capture_output=True,
+                           check=False)
+
+
+@pytest.fixture(scope="module")
+def machines(stage):
+    nft = shutil.which("nft", path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if not nft:
+        pytest.skip("no nft here: apt-get install nftables")
+    if not is_root():
+        pytest.skip("not root")
+    machines = Machines(nft, find_one(stage, "lockdown.nft").read_text())
+    try:
+        machines.start()
+        yield machines
+    finally:
+        machines.stop()
+
+
+@pytest.fixture
+def off(stage):
+    """The command by which the service ends it."""
+    text = find_one(stage, "gce-oidc-agent-lockdown.service").read_text()
+    return re.search(r'^ExecStop=\S+ "(.*)"$', text, re.M)[1]
+
+
+@pytest.fixture(autouse=True)
+def unlocked(machines, off):
+    machines.unlock(off)
+    yield
+    machines.unlock(off)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("port", [80, 443])
+def test_only_root_and_the_agent_pass(machines, address, port):
+    assert machines.reach("ours", address, port=port, uid=33)
+    assert machines.reach("container", address, port=port)
+    machines.lock()
+    assert not machines.reach("ours", address, port=port, uid=33)
+    assert not machines.reach("ours", address, port=port, uid=65534)
+    assert not machines.reach("container", address, port=port)     # its root is not ours
+    assert machines.reach("ours", address, port=port)
+    assert machines.reach("ours", address, port=port, uid=1)       # the agent's
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_names_are_resolved_for_all(machines, address):
+    machines.lock()
+    assert machines.reach("ours", address, port=53, uid=33)
+    assert machines.reach("container", address, port=53)
+
+
+def test_listed_users_alone_are_shut_out_and_containers(machines):
+    machines.lock("www-data, 2000-2999")
+    for uid, passes in ((33, False), (2500, False), (34, True), (3000, True), (0, True)):
+        assert machines.reach("ours", *ADDRESSES, uid=uid) == passes, uid
+    assert not machines.reach("container", ADDRESSES[0])
+
+
+def test_it_may_be_loaded_and_taken_away_again_and_again(machines, off):
+    for _ in range(3):
+        machines.lock()
+        machines.lock()
+        tables = machines.on("ours", machines.nft, "list", "tables")
+        assert tables == "table inet gce-oidc-agent-lockdown\n"
+        assert not machines.reach("ours", ADDRESSES[0], uid=33)
+        machines.unlock(off)
+        machines.unlock(off)
+        assert machines.on("ours", machines.nft, "list", "ruleset") == ""
+        assert machines.reach("ours", *ADDRESSES, uid=33)
+
+
+def test_refusal_comes_at_once(machines):
+    machines.lock()
+    for name, uid in (("ours", 33), ("container", 0)):
+        done = subprocess.run(
+            ["ip", "netns", "exec", machines.names[name], "setpriv", f"--reuid={uid}",
+             "--clear-groups", sys.executable, "-c", CLIENT, ADDRESSES[0], "80"],
+            capture_output=True, text=True, check=False)
+        assert "ConnectionRefusedError" in done.stderr
