@@ -182,7 +182,8 @@ explain(const struct config *c, char *const *args, size_t n, FILE *out,
 	struct config_names names;
 	struct question q = {
 		.names = &names,
-		.peer = { .fd = -1, .pidfd = -1, .known = true, .loaded = PEER_GROUPS | PEER_PROCESS,
+		.peer = { .fd = -1, .pidfd = -1, .known = true,
+			  .loaded = PEER_GROUPS | PEER_PROCESS,
 			  .gid = (gid_t)-1, .pid = -1, .host = TRI_YES },
 		.query = { .kind = POLICY_ID, .account = "default" },
 	};

@@ -37,8 +37,10 @@ typedef void handler_fn(struct api *a, struct http_exchange *x);
 handler_fn metadata_root, metadata_get;
 /* Answers whatever is held. */
 void metadata_release(struct api *a);
+/* api_token.c */
+handler_fn v1_token;
 /* api_v1.c */
-handler_fn v1_token, v1_whoami;
+handler_fn v1_whoami;
 /* api_admin.c */
 handler_fn healthz, v1_status, v1_flush;
 /* api_metrics.c */
@@ -86,6 +88,9 @@ bool request_has(const struct http_exchange *x, const char *name);
 /* Any other parameter, at most 512 bytes: 1 and newly allocated, 0, negative. */
 int request_param(const struct http_exchange *x, const char *name, char **ret,
 		  struct err *e);
+/* An account by what it was called, "default" among others; ERR_NOT_FOUND. */
+int request_account(const struct api *a, const char *name, const char **ret,
+		    struct err *e);
 /* A switch as the metadata server reads them: true, on, yes, 1; absent is no. */
 int request_flag(const struct http_exchange *x, const char *name, bool *ret,
 		 struct err *e);

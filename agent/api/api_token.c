@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* /v1/token, and the one way by which a token leaves for a client:
+   reply_token(). */
+
+#include <assert.h>
+#include <string.h>
+
+#include "api/requests.h"
+#include "base/text.h"
+
+#define MIN_FRESH_MAX	3000	/* seconds; Google's tokens live for 3,600 */
+
+/* A client that asked for a token. */
+struct waiting {
+	struct api *api;
+	struct http_exchange *x;
+	struct account_wait *account_wait;
+	struct ticket *ticket;
+	struct broker_want want;
+	struct token_question q;	/* its account and audience are ours */
+	char *account, *audience;
+	struct err *failed;		/* of one format; now the other is tried */
+};
+
+static void
+waiting_free(struct waiting *w)
+{
+	account_wait_free(w->account_wait);
+	ticket_free(w->ticket);
+	free(w->audience);
+	free(w->account);
+	free(w->failed);
+	free(w);
+}
+
+static void
+on_gone(void *userdata)
+{
+	waiting_free(userdata);
+}
+
+/* The only account of this version, by its two names. */
+int
+request_account(const struct api *a, const char *name, const char **ret,
+		struct err *e)
+{
+	char shown[TEXT_SHOW_SIZE] _unset_;
+
+	if (account_is(a->ctx.account, name)) {
+		*ret = "default";
+		return 0;
+	}
+	return err_set(e, ERR_NOT_FOUND, "no account %s: there is default only",
+		       text_show_str(shown, name));
+}
+
+static int
+check_policy(struct api *a, struct http_exchange *x, const char *audience,
+	     bool cold, struct err *e)
+{
+	return client_check(a->clients, request_client(x), a->ctx.policy,
+		a->ctx.host, &(struct policy_query){
+			.kind = POLICY_ID,
+			.account = "default",
+			.audience = audience,
+		}, http_exchange_now(x), cold, e);
+}
+
+static int
+read_freshness(const struct http_exchange *x, struct broker_want *w,
+	       struct err *e)
+{
+	const struct http_head *h = http_exchange_head(x);
+	struct http_span cc = h->field[HTTP_FIELD_CACHE_CONTROL];
+	int r;
+
+	if (!cc.p)
+		return 0;
+
+	r = http_directive(cc, "min-fresh", &w->min_left);
+	if (r < 0 || (r > 0 && w->min_left > MIN_FRESH_MAX))
+		return err_set(e, ERR_REQUEST, "min-fresh takes whole seconds, "
+			       "once, at most %d", MIN_FRESH_MAX);
+	w->no_cache = http_directive_present(cc, "no-cache");
+	w->only_if_cached = http_directive_present(cc, "only-if-cached");
+	return 0;
+}
+
+/* Lines of an answer's head.  snprintf() would be a good part of the work of a
+   warm request. */
+struct lines {
+	char text[256];
+	size_t len;
+};
+
+static void
+lines_add(struct lines *l, const char *s)
+{
+	size_t len = strlen(s);
+
+	assert(len < sizeof(l->text) - l->len);
+	memcpy(l->text + l->len, s, len + 1);
+	l->len += len;
+}
+
+static void
+send_token(struct http_exchange *x, const struct token_question *q,
+	   const struct token *t, const struct token_now *now,
+	   enum broker_source source)
+{
+	static const char *const sources[] = {
+		[BROKER_HIT] = "\r\nGce-Oidc-Cache: hit\r\nGce-Oidc-Flow: ",
+		[BROKER_MISS] = "\r\nGce-Oidc-Cache: miss\r\nGce-Oidc-Flow: ",
+		[BROKER_SHARED] = "\r\nGce-Oidc-Cache: shared\r\nGce-Oidc-Flow: ",
+	};
+	enum token_format is = token_is_full(t) ? TOKEN_FULL : TOKEN_STANDARD;
+	struct lines fields _unset_;
+	char left[TEXT_U64_SIZE];
+	const char *text;
+	size_t len;
+
+	text_from_u64(left, token_left(t, now) / USEC_PER_SEC);
+	fields.len = 0;
+	lines_add(&fields, "Cache-Control: private, max-age=");
+	lines_add(&fields, left);
+	lines_add(&fields, sources[source]);
+	lines_add(&fields, token_flow(t));
+	lines_add(&fields, "\r\n");
+	/* Stock SDKs always ask for a full token, and need no more of it than the
+	   email, which ours always have. */
+	if (is != q->format || (q->any_format && is == TOKEN_FULL))
+		lines_add(&fields, is == TOKEN_FULL ? "Gce-Oidc-Format: full\r\n"
+				: "Gce-Oidc-Format: standard\r\n");
+	text = token_reveal(t, &len);
+	reply_ok(x, q->content_type, fields.text, text, len);
+}
+
+static void
+send_waiting(const struct waiting *w, const struct token *t,
+	     enum broker_source source)
+{
+	struct token_now now = clock_now(w->api->ctx.clock);
+
+	send_token(w->x, &w->q, t, &now, source);
+}
+
+static void
+send_failure(struct http_exchange *x, const struct token_question *q,
+	     const struct err *e)
+{
+	if (q->metadata_face && e->kind == ERR_NOT_FOUND)
+		reply_no_account(x);
+	else
+		reply_error(x, e);
+}
+
+static void ask_broker(struct waiting *w);
+
+/* No token.  Whoever named no format gets one of the other, where that is in the
+   cache, or where it can be had and the first is denied to the account. */
+static void
+token_failed(struct waiting *w, const struct err *e)
+{
+	bool denied = e->kind == ERR_GOOGLE && e->scope == ERR_SCOPE_ACCOUNT;
+
+	if (w->q.any_format && !w->failed) {
+		w->failed = xmemdup(e, sizeof(*e));
+		if (!denied)
+			w->want.only_if_cached = true;
+		return ask_broker(w);
+	}
+	send_failure(w->x, &w->q, w->failed ?: e);
+	waiting_free(w);
+}
+
+static void
+on_token(void *userdata, struct token *t, enum broker_source source,
+	 const struct err *failed)
+{
+	struct waiting *w = userdata;
+	struct err e _unset_;
+
+	/* Judged again: the policy may be another one than before the wait. */
+	if (failed)
+		return token_failed(w, failed);
+	if (check_policy(w->api, w->x, w->q.audience, true, &e) < 0)
+		reply_error(w->x, &e);
+	else
+		send_waiting(w, t, source);
+	waiting_free(w);
+}
+
+static void
+ask_broker(struct waiting *w)
+{
+	struct token_key key = { .kind = TOKEN_ID, .audience = w->q.audience };
+	enum token_format format = w->q.format;
+	struct api *a = w->api;
+	struct token *t;
+	struct err e _unset_;
+	int r;
+
+	if (request_account(a, w->account, &key.account, &e) < 0 ||
+	    check_policy(a, w->x, w->q.audience, false, &e) < 0) {
+		reply_error(w->x, &e);
+		return waiting_free(w);
+	}
+
+	if (w->failed)
+		format = format == TOKEN_FULL ? TOKEN_STANDARD : TOKEN_FULL;
+	key.variant = flows_variant(a->ctx.flows, format, w->q.licenses);
+	r = broker_get(a->ctx.broker, &key, &w->want, on_token, w, &t, &w->ticket,
+		       &e);
+	if (r == 0)
+		return http_exchange_on_gone(w->x, on_gone, w);
+	if (r < 0)
+		return token_failed(w, &e);
+	send_waiting(w, t, BROKER_HIT);
+	waiting_free(w);
+}
+
+static void
+on_account(void *userdata, _unused_ struct account *acc, const struct err *failed)
+{
+	struct waiting *w = userdata;
+
+	if (!failed)
+		return ask_broker(w);
+	send_failure(w->x, &w->q, failed);
+	waiting_free(w);
+}
+
+/* An account named by its email has to be known before it can be recognised. */
+static void
+ask_account(struct waiting *w)
+{
+	struct err e _unset_;
+	int r;
+
+	/* There is one account only: whom no rule gives it need not wait. */
+	if (check_policy(w->api, w->x, w->q.audience, false, &e) < 0) {
+		reply_error(w->x, &e);
+		return waiting_free(w);
+	}
+	r = account_when_found(w->api->ctx.account, &w->want.deadline, on_account,
+			       w, &w->account_wait, &e);
+	if (r == 0)
+		return http_exchange_on_gone(w->x, on_gone, w);
+	on_account(w, NULL, r < 0 ? &e : NULL);
+}
+
+/* A request for a token, as it was understood: nothing here depends on who asks, or
+   when.  want has no owner and no deadline. */
+struct noted {
+	uint64_t generation;		/* the key's, of the flows */
+	uint8_t route;
+	struct token_question q;
+	struct broker_want want;
+	struct cache_key *key;
+	char *audience;
+	bool json;
+};
+
+struct noted *
+noted_free(struct noted *n)
+{
+	if (!n)
+		return NULL;
+	free(n->key);
+	free(n->audience);
+	free(n);
+	return NULL;
+}
+
+static struct noted *
+noted_new(const struct api *a, const struct http_exchange *x,
+	  const struct token_question *q, const struct broker_want *want)
+{
+	struct noted *n = xcalloc(1, sizeof(*n));
+
+	n->q = *q;
+	n->q.account = "default";
+	n->q.audience = n->audience = xstrdup(q->audience);
+	n->want.min_left = want->min_left;
+	n->want.no_cache = want->no_cache;
+	n->want.only_if_cached = want->only_if_cached;
+	n->generation = flows_generation(a->ctx.flows);
+	n->key = broker_key(a->ctx.broker, &(struct token_key){
+		.kind = TOKEN_ID,
+		.account = "default",
+		.variant = flows_variant(a->ctx.flows, q->format, q->licenses),
+		.audience = n->audience,
+	});
+	n->json = request_client(x)->json;
+	n->route = request_client(x)->route;
+	return n;
+}
+
+bool
+reply_noted(struct api *a, struct http_exchange *x, const struct noted *n)
+{
+	struct err e _unset_;
+	struct token_now now = clock_now(a->ctx.clock);
+	struct token *t;
+
+	if (n->generation != flows_generation(a->ctx.flows))
+		return false;
+	request_client(x)->json = n->json;
+	request_client(x)->route = n->route;
+	if (check_policy(a, x, n->audience, false, &e) < 0) {
+		reply_error(x, &e);
+		return true;
+	}
+	t = broker_hit(a->ctx.broker, n->key, &n->want, &now);
+	if (t)
+		send_token(x, &n->q, t, &now, BROKER_HIT);
+	return t != NULL;
+}
+
+void
+reply_token(struct api *a, struct http_exchange *x, struct token_question q)
+{
+	struct broker_want want = { .owner = request_client(x)->owner };
+	struct err e _unset_;
+	struct waiting *w;
+
+	if (read_freshness(x, &want, &e) < 0 ||
+	    request_deadline(a, x, &want.deadline, &e) < 0)
+		return reply_error(x, &e);
+
+	w = xcalloc(1, sizeof(*w));
+	w->api = a;
+	w->x = x;
+	w->want = want;
+	w->q = q;
+	w->q.account = w->account = xstrdup(q.account);
+	w->q.audience = w->audience = xstrdup(q.audience);
+	if (strcmp(q.account, "default") != 0)
+		return ask_account(w);
+	http_exchange_keep(x, noted_new(a, x, &q, &want));
+	ask_broker(w);
+}
+
+void
+v1_token(struct api *a, struct http_exchange *x)
+{
+	_cleanup_(freep) char *account = NULL;
+	const char *audience;
+	struct err e _unset_;
+
+	if (request_param(x, "account", &account, &e) < 0 ||
+	    !(audience = request_audience(a, x, &e)))
+		return reply_error(x, &e);
+
+	reply_token(a, x, (struct token_question){
+		.audience = audience,
+		.account = account ?: "default",
+		.content_type = "text/plain",
+		.format = flows_format(a->ctx.flows),
+		.any_format = true,
+	});
+}
