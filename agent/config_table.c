@@ -298,6 +298,7 @@ const struct config_option config_options[] = {
 	TIMING("trouble", AT(broker.trouble_usec), "1min", MS, H),
 	TIMING("linger", AT(broker.linger_usec), "2min", MS, H),
 	TIMING("refresh-jitter", AT(broker.refresh.jitter_usec), "5min", 0, H),
+	TIMING("refresh-pause", AT(broker.refresh.pause_usec), "1s", MS, H),
 	TIMING("wish", AT(broker.want.wish_usec), "1min", 0, 50 * M),
 	TIMING("brand-new", AT(broker.want.brand_new_usec), "1min", 0, H),
 

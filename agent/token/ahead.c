@@ -26,7 +26,7 @@ ahead_when(struct broker *b, const struct token *t, const struct token_now *now)
 	uint64_t n = b->draws++;
 
 	/* One secret number for all, another one for each VM. */
-	return broker_boot(b) + MAX(USEC_PER_SEC,
+	return broker_boot(b) + MAX(b->opt.refresh.pause_usec,
 		refresh_after(&b->opt.refresh, token_left(t, now),
 			      hash_bytes(&b->hash, &n, sizeof(n))));
 }

@@ -137,8 +137,8 @@ keep_failure(struct flight *fl, const struct err *failed)
 	b->n.refresh_failed += fl->ahead;
 	failures_put(b->failures, fl->bytes, fl->len, failed, now);
 	if (failures_get(b->failures, fl->bytes, fl->len, now, &e) < 0)
-		cache_refresh_at(b->cache, fl->key, now + USEC_PER_SEC +
-				 e.retry_usec);
+		cache_refresh_at(b->cache, fl->key, now + e.retry_usec +
+				 b->opt.refresh.pause_usec);
 }
 
 /* What the owner's share has forbidden says nothing to others. */

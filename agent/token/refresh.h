@@ -12,6 +12,8 @@
 struct refresh_options {
 	uint64_t ahead_usec;	/* at the latest this long before expiry */
 	uint64_t jitter_usec;	/* and up to this much earlier */
+	uint64_t pause_usec;	/* no sooner than this after a fetch, nor after a
+				   failure has been forgotten */
 	unsigned idle_limit;	/* stop after so many that nobody used */
 };
 

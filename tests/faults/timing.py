@@ -61,6 +61,7 @@ unavailable = {int(UNAVAILABLE * 1000)}ms
 unavailable-max = {int(UNAVAILABLE_MAX * 1000)}ms
 linger = 1800ms
 certs-early = 0
+refresh-pause = 500ms
 wish = {NEAR_LIFE + 3}s
 brand-new = 0
 wait = {int(WAIT * 1000)}ms

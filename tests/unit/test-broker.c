@@ -1068,7 +1068,8 @@ a_used_token_is_fetched_anew_ahead_of_its_expiry(void **state)
 	struct world *w = *state;
 	struct caller after = { 0 };
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	w->opt.want.wish_usec = 0;
 	begin(w);
 	cached(w, "a", 3000, 2);
@@ -1087,7 +1088,8 @@ a_failing_refresh_leaves_the_token_where_it_is(void **state)
 	struct world *w = *state;
 	struct caller after = { 0 };
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	w->opt.want.wish_usec = 0;
 	begin(w);
 	cached(w, "a", 3000, 4);
@@ -1218,7 +1220,8 @@ what_a_step_has_made_due_is_fetched_anew_and_nothing_else(void **state)
 {
 	struct world *w = *state;
 
-	w->opt.refresh = (struct refresh_options){ 2000 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 2000 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	w->opt.want.wish_usec = 0;
 	begin(w);
 	cached(w, "a", 0, 3000);
@@ -1236,7 +1239,8 @@ a_step_back_puts_no_refresh_off(void **state)
 {
 	struct world *w = *state;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	w->opt.want.wish_usec = 0;
 	begin(w);
 	cached(w, "a", 0, 2);
@@ -1607,7 +1611,8 @@ a_warm_audience_is_refreshed_though_nobody_asks(void **state)
 	static char *const list[] = { (char *)"a", NULL };
 	struct world *w = *state;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 0 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 0 };
 	begin(w);
 	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
 	for (unsigned i = 1; i <= 3; i++) {
@@ -1925,7 +1930,8 @@ a_refresh_counts_for_its_owner_and_costs_nobody(void **state)
 	struct world *w = *state;
 	const struct fetch *f;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	w->opt.want.wish_usec = 0;
 	w->opt.peer_share = 50;
 	begin(w);
