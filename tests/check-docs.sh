@@ -10,6 +10,7 @@ doc=$srcdir/doc
 agent8=$doc/gce-oidc-agent.8
 gce_oidc1=$doc/gce-oidc.1
 lib3=$doc/libgce-oidc.3
+conf5=$doc/gce-oidc-agent.conf.5
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
@@ -79,24 +80,40 @@ documented_routes() {
 	sed -n '/^\.Ss Protocol/,/^\.Sh/s/^\.It Pa \(.*\)/\1/p' "$agent8" | LC_ALL=C sort
 }
 
-# SECTION KEY, those of rules as "rule KEY".
-keys() {
-	{
-		printf '[rule x]\nuser = root\naudience = x\n' >"$work/agent.conf"
+# SECTION KEY = DEFAULT, of all sections but the rules'.
+settings() {
+	printf '[rule x]\nuser = root\naudience = x\n' >"$work/agent.conf"
+	env -u GCE_METADATA_HOST \
 		"$build/gce-oidc-agent" --config="$work/agent.conf" --dump-config |
-			awk '/^\[/ { section = substr($1, 2); sub(/\]$/, "", section) }
-				/^[a-z]/ && section != "rule" { print section, $1 }'
-		sed -n '/^} keys\[\] = {/,/^};/s/^\t{ "\([a-z]*\)",.*/rule \1/p' \
-			"$srcdir/agent/api/policy_rule.c"
-	} | LC_ALL=C sort
+		awk '/^\[/ { section = substr($1, 2); sub(/\]$/, "", section) }
+			/^[a-z]/ && section != "rule" { sub(/ *$/, ""); print section, $0 }' |
+		LC_ALL=C sort
 }
 
-# First columns of the tables, and where "X, Y" are keys of one row.
-documented_keys() {
-	awk -F'|' '/^## `\[/ { section = $0; gsub(/^## `\[| .*|\]`.*/, "", section) }
-		/^\| *`/ { n = split($2, key, ","); for (i = 1; i <= n; i++) {
-			gsub(/[` ]/, "", key[i]); if (section != "") print section, key[i] } }' \
-		"$doc/configuration.md" | LC_ALL=C sort
+rule_keys() {
+	sed -n '/^} keys\[\] = {/,/^};/s/^\t{ "\([a-z]*\)",.*/\1/p' \
+		"$srcdir/agent/api/policy_rule.c" | LC_ALL=C sort
+}
+
+# The same, as the page says: ".Ss [SECTION]", then ".It Ic KEY = DEFAULT".
+documented_settings() {
+	awk '/^\.S[sh] / { section = $2; if (!gsub(/[][]|\\&/, "", section)) section = "" }
+		/^\.It Ic / && section != "" { sub(/^\.It Ic /, ""); print section, $0 }' \
+		"$conf5" | LC_ALL=C sort
+}
+
+# Displays of the page: all before, or all behind, "Sh EXAMPLES".
+displays() {
+	awk -v examples="$1" '/^\.Sh / { part = ($2 == "EXAMPLES") }
+		/^\.Bd/ { on = part == examples; next } /^\.Ed/ { on = 0 } on' "$conf5"
+}
+
+# What the agent finds wrong or odd in the examples, whose names no machine has.
+judged_examples() {
+	displays 1 | sed -E 's/^((user|group) *=).*/\1 root/' >"$work/examples.conf"
+	grep -q '^\[rule ' "$work/examples.conf" || echo "there are none"
+	"$build/gce-oidc-agent" --config="$work/examples.conf" --check-config 2>&1 |
+		grep -v -x -e "read $work/examples.conf" -e 'configuration: good'
 }
 
 symbols() {
@@ -131,7 +148,13 @@ same "commands of gce-oidc are those of its page" "$(commands)" "$(documented_co
 same "options of each command are those of its page" \
 	"$(command_options)" "$(documented_command_options)"
 same "routes are those of the agent's page" "$(routes)" "$(documented_routes)"
-same "configuration keys are those that are documented" "$(keys)" "$(documented_keys)"
+same "configuration keys are those of their page, defaults too" \
+	"$(settings)" "$(documented_settings | grep -v '^rule ')"
+same "keys of rules are those of the page" \
+	"$(rule_keys)" "$(documented_settings | sed -n 's/^rule \([a-z]*\) =.*/\1/p')"
+same "the built-in rule is what the page says" \
+	"$(sed '/^#/d; /^$/d' "$srcdir/units/50-default.conf")" "$(displays 0)"
+tap "examples of the page are good configuration" "$(judged_examples)"
 same "functions of the library are those of its page" "$(symbols)" "$(documented_symbols)"
 same "the library's page can be found by each function" "$(symbols)" "$(named_symbols)"
 tap_done
