@@ -129,6 +129,24 @@ named_symbols() {
 	sed -n 's/^\.Nm \(gce_oidc[a-z0-9_]*\).*/\1/p' "$lib3" | LC_ALL=C sort -u
 }
 
+# Tests that SECURITY.md names, as `FILE::NAME` below tests/, and that are not there.
+missing_tests() {
+	word='[a-z0-9/_.-]*::[a-z0-9_]*'
+	tr -d '\140' <"$srcdir/SECURITY.md" >"$work/security"	# without backquotes
+	grep -x " *$word" "$work/security" | tr -d ' ' >"$work/named" || echo "none is named"
+	while IFS= read -r test; do
+		file=$srcdir/tests/${test%%::*} name=${test#*::}
+		case $file in
+		*.py) grep -q "^def $name(" "$file" ;;
+		*.c) grep -q "^$name(void" "$file" &&
+			grep -qE "(\(|^[[:space:]]+)${name}[,)]" "$file" ;;
+		*) false ;;
+		esac 2>/dev/null || echo "there is no test $test"
+	done <"$work/named"
+	grep -F '::' "$work/security" | grep -v -x -e " *$word" -e '.*FILE::NAME.*' |
+		sed 's/^/not understood: /'
+}
+
 # mandoc knows other pages only where they are installed.
 lint() {
 	for page in "$doc"/*.[1-8]; do
@@ -157,4 +175,5 @@ same "the built-in rule is what the page says" \
 tap "examples of the page are good configuration" "$(judged_examples)"
 same "functions of the library are those of its page" "$(symbols)" "$(documented_symbols)"
 same "the library's page can be found by each function" "$(symbols)" "$(named_symbols)"
+tap "tests that SECURITY.md names are there" "$(missing_tests)"
 tap_done
