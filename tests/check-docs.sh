@@ -116,6 +116,22 @@ judged_examples() {
 		grep -v -x -e "read $work/examples.conf" -e 'configuration: good'
 }
 
+# FOLDER/NAME of all C sources, without .c and .h.
+sources() {
+	(cd "$srcdir" && find agent lib -name '*.[ch]') | sed 's/\.[ch]$//' | LC_ALL=C sort -u
+}
+
+# Those of doc/architecture.md's tables, each once.
+listed_sources() {
+	tr '\140' '"' <"$doc/architecture.md" |
+		awk -F'|' '!/^\|/ { head = 1; folder = ""; next }
+			head { split($2, q, "\""); folder = q[2]; head = 0; next }
+			folder !~ /^(agent|lib)\// { next }
+			folder != "" { n = split($2, q, "\""); for (i = 2; i <= n; i += 2) {
+				sub(/\.[ch]$/, "", q[i]); print folder q[i] } }' |
+		LC_ALL=C sort
+}
+
 symbols() {
 	sed -n 's/^[[:space:]]*\(gce_oidc[a-z0-9_]*\);.*/\1/p' "$srcdir/lib/gce-oidc.sym" |
 		LC_ALL=C sort
@@ -175,5 +191,7 @@ same "the built-in rule is what the page says" \
 tap "examples of the page are good configuration" "$(judged_examples)"
 same "functions of the library are those of its page" "$(symbols)" "$(documented_symbols)"
 same "the library's page can be found by each function" "$(symbols)" "$(named_symbols)"
+same "sources are those that doc/architecture.md lists" "$(sources)" "$(listed_sources)"
+tap "none of them is listed twice" "$(listed_sources | uniq -d)"
 tap "tests that SECURITY.md names are there" "$(missing_tests)"
 tap_done
