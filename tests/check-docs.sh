@@ -14,6 +14,7 @@ conf5=$doc/gce-oidc-agent.conf.5
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
+umask 022
 
 # only_in A B WORDS: lines of A that are not lines of B.
 only_in() {
