@@ -149,6 +149,7 @@ v1_whoami(struct api *a, struct http_exchange *x)
 	whoami_facts(&b, p);
 	if (r > 0)
 		whoami_verdict(&b, a, p, &q);
+	peer_trim(p);
 	buf_adds(&b, "}\n");
 	reply_ok(x, "application/json", NULL, buf_str(&b), b.len);
 	buf_free(&b);

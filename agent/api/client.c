@@ -177,6 +177,7 @@ client_new(struct clients *all, int fd, const struct policy *policy,
 	/* What is unknown now admits nobody later either. */
 	c->stranger = !policy_knows(policy, &c->peer, host);
 	c->owner = owner_of(all, c, policy, host, unit);
+	peer_trim(&c->peer);
 	r = share_take(all, c, unit[0] ? unit : NULL, e);
 	if (r < 0)
 		goto fail;
@@ -302,6 +303,7 @@ client_check(struct clients *all, struct client *c, const struct policy *policy,
 
 	c->admitted = verdict_unref(c->admitted);
 	r = policy_check(policy, &c->peer, host, q, NULL, e);
+	peer_trim(&c->peer);
 	if (r >= 0 && !q->scopes)
 		c->admitted = verdict_get(all, generation, q);
 	return r;

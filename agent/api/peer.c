@@ -119,7 +119,10 @@ need_groups(struct peer *p)
 	for (size_t i = 0; i < len / sizeof(gid_t); i++)
 		if (groups[i] != p->gid)
 			groups[n++] = groups[i];
-	p->groups = groups;
+	if (n > 0)
+		p->groups = xrealloc(groups, n, sizeof(*groups));
+	else
+		free(groups);
 	p->n_groups = n;
 	p->groups_known = true;
 }
@@ -233,6 +236,17 @@ peer_need(struct peer *p, const struct peer_host *h, unsigned facts)
 		need_groups(p);
 	if (h && (facts & PEER_PROCESS))
 		look_at_process(p, h, again, facts & PEER_HOST);
+}
+
+void
+peer_trim(struct peer *p)
+{
+	if (p->n_groups <= PEER_GROUPS_KEPT || p->fd < 0)
+		return;
+	free(TAKE_PTR(p->groups));
+	p->n_groups = 0;
+	p->groups_known = false;
+	p->loaded &= ~(unsigned)PEER_GROUPS;
 }
 
 void

@@ -24,6 +24,7 @@ enum peer_fact {
 };
 
 #define PEER_GROUPS_MAX	65536		/* the kernel's NGROUPS_MAX */
+#define PEER_GROUPS_KEPT 64		/* with a connection: peer_trim() */
 
 /* One for each connection, of which there may be thousands: packed. */
 struct peer {
@@ -95,6 +96,11 @@ void peer_clear(struct peer *p);
 /* Make sure that these facts have been looked for.  h NULL: those of the process
    stay unknown. */
 void peer_need(struct peer *p, const struct peer_host *h, unsigned facts);
+
+/* Groups beyond a few are given back, to be read again when they are asked for:
+   they are those of connect() for good, and root of a container can have 256 KiB of
+   them.  To be called when a peer has been judged. */
+void peer_trim(struct peer *p);
 
 /* Has the process that connected exited?  Then its facts are unknown from now on.
    Asked on each cold request. */

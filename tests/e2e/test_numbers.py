@@ -9,7 +9,7 @@ import resource
 
 import pytest
 
-from conftest import wait_for
+from conftest import ANYONE, wait_for
 from raw_http import TOKEN, Wire
 from test_syscalls import sanitizers
 
@@ -23,6 +23,11 @@ peer-share = 100%
 idle = 10min
 """
 BYTES = 160         # of ours for each of them
+BY_GROUP = """
+[rule by-group]
+group = 165535
+audience = https://**
+"""
 
 pytestmark = pytest.mark.skipif(sanitizers(), reason="sanitizers need memory and time")
 
@@ -61,3 +66,33 @@ def test_9000_idle_connections_cost_160_bytes_each(start_agent, many_files):
     # It holds none of them any longer than they live.
     wait_for(lambda: len(os.listdir(f"/proc/{agent.pid}/fd")) < 100, "they are closed")
     assert agent.get(TOKEN).headers["Gce-Oidc-Cache"] == "hit"
+
+
+@contextlib.contextmanager
+def many_groups():
+    """Who connects meanwhile has as many groups as there may be, as root of a
+    container can."""
+    own = os.getgroups()
+    try:
+        os.setgroups(range(100000, 100000 + 65536))
+    except OSError:             # or they are not in this user namespace
+        pytest.skip("setgroups() needs root")
+    try:
+        yield
+    finally:
+        os.setgroups(own)
+
+
+@pytest.mark.parametrize("rules, target", [(ANYONE, "/v1/whoami"), (BY_GROUP, TOKEN)],
+                         ids=["whoami", "a rule"])
+def test_peers_with_65536_groups_cost_no_more_than_others(start_agent, rules, target):
+    agent = start_agent(MANY, rules=rules)
+    with contextlib.ExitStack() as stack:
+        for i in range(101):
+            with many_groups():
+                it = Wire(stack.enter_context(agent.connect()))
+            assert it.ask(target).status == 200
+            if i == 0:
+                before = private(agent)     # what one at a time takes is not given back
+        each = (private(agent) - before) / 100
+    assert each <= 8192, f"{each:.0f} bytes"

@@ -206,6 +206,12 @@ with_300_groups(void)
 	bad = !p.groups_known || p.n_groups != 299 || p.groups[298] != 70299;
 	for (size_t i = 0; i < p.n_groups; i++)
 		bad |= p.groups[i] == 70007;
+
+	/* Not kept, and there again when they are asked for. */
+	peer_trim(&p);
+	bad |= p.groups || p.n_groups > 0 || p.groups_known || p.loaded;
+	peer_need(&p, NULL, PEER_GROUPS);
+	bad |= !p.groups_known || p.n_groups != 299 || p.groups[298] != 70299;
 	peer_clear(&p);
 	return bad ? 2 : 0;
 }
@@ -218,6 +224,37 @@ more_groups_than_expected(void **state _unused_)
 		skip();
 	}
 	assert_int_equal(in_child(with_300_groups), 0);
+}
+
+static int
+with_kept_groups(void)
+{
+	gid_t groups[PEER_GROUPS_KEPT];
+	int pair[2], bad;
+	struct peer p;
+
+	for (gid_t i = 0; i < PEER_GROUPS_KEPT; i++)
+		groups[i] = 70000 + i;
+	if (setgroups(PEER_GROUPS_KEPT, groups) < 0 || setgid(1) < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+		return 1;
+	peer_init(&p, pair[0], false);
+	peer_need(&p, NULL, PEER_GROUPS);
+	peer_trim(&p);
+	bad = !p.groups_known || p.n_groups != PEER_GROUPS_KEPT ||
+		p.groups[PEER_GROUPS_KEPT - 1] != 70000 + PEER_GROUPS_KEPT - 1;
+	peer_clear(&p);
+	return bad ? 2 : 0;
+}
+
+static void
+a_few_groups_are_kept(void **state _unused_)
+{
+	if (geteuid() != 0) {
+		print_message("# setgroups() needs root\n");
+		skip();
+	}
+	assert_int_equal(in_child(with_kept_groups), 0);
 }
 
 /* A client process connected to us, which stays until it is killed. */
@@ -858,6 +895,7 @@ main(void)
 		cmocka_unit_test(uid_gid_pid_and_groups_of_a_socket_pair),
 		cmocka_unit_test(what_is_no_unix_socket_is_unknown),
 		cmocka_unit_test(more_groups_than_expected),
+		cmocka_unit_test(a_few_groups_are_kept),
 		cmocka_unit_test(a_neighbour_is_on_the_host_until_it_exits),
 		cmocka_unit_test(who_is_dead_when_asked_about_is_unknown),
 		cmocka_unit_test(another_pid_namespace_is_a_container),
