@@ -2,17 +2,20 @@
 
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/text.h"
 #include "config_names.h"
 #include "explain.h"
 
 #define ID_MAX		UINT64_C(4294967294)	/* (uid_t)-1 means none */
 #define SCOPES_MAX	32
+#define PATH_MOST	4096		/* bytes of a cgroup's path */
 
 struct question {
 	const struct config_names *names;
 	struct peer peer;
-	bool user_given;
+	bool user_given, host_given;
+	const char *unit, *slice;
 	struct policy_query query;
 	const char *scopes[SCOPES_MAX + 1];
 	size_t n_scopes;
@@ -67,12 +70,27 @@ set_group(struct question *q, const char *value, struct err *e)
 }
 
 static int
+set_unit(struct question *q, const char *value, _unused_ struct err *e)
+{
+	q->unit = value;
+	return 0;
+}
+
+static int
+set_slice(struct question *q, const char *value, _unused_ struct err *e)
+{
+	q->slice = value;
+	return 0;
+}
+
+static int
 set_host(struct question *q, const char *value, struct err *e)
 {
 	static const char *const words[] = {
 		[TRI_NO] = "no", [TRI_YES] = "yes", [TRI_UNKNOWN] = "unknown",
 	};
 
+	q->host_given = true;
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(words[i], value) == 0) {
 			q->peer.host = (enum tri)i;
@@ -124,6 +142,8 @@ static const struct {
 } keys[] = {
 	{ "user", set_user },
 	{ "group", set_group },
+	{ "unit", set_unit },
+	{ "slice", set_slice },
 	{ "host", set_host },
 	{ "kind", set_kind },
 	{ "account", set_account },
@@ -141,8 +161,9 @@ read_word(struct question *q, const char *word, struct err *e)
 		if (strlen(keys[i].key) == (size_t)(eq - word) &&
 		    strncmp(word, keys[i].key, (size_t)(eq - word)) == 0)
 			return keys[i].set(q, eq + 1, e);
-	return err_set(e, ERR_REQUEST, "--explain takes user=, group=, host=, "
-		       "kind=, account=, audience= and scope=, not %s",
+	return err_set(e, ERR_REQUEST, "--explain takes user=, group=, unit=, "
+		       "slice=, host=, kind=, account=, audience= and scope=, "
+		       "not %s",
 		       text_show_str(show, word));
 }
 
@@ -157,6 +178,76 @@ judge_question(const struct question *q, struct err *e)
 	if (needs && !q->query.audience)
 		return err_set(e, ERR_REQUEST, "kind %s needs audience=",
 			       policy_kind_name(q->query.kind));
+	return 0;
+}
+
+/* a-b.slice lies in a.slice, as the service manager has it; each name behind the
+   "_" that it may have in a path.  False where it is no slice's. */
+static bool
+add_slices(struct buf *b, const char *slice)
+{
+	static const char end[] = ".slice";
+	size_t len = strlen(slice), n = strlen(end);
+
+	if (strcmp(slice, "-.slice") == 0)
+		return true;
+	if (len <= n || strcmp(slice + len - n, end) != 0 || strchr(slice, '/'))
+		return false;
+	len -= n;
+	for (size_t i = 0; i <= len; i++) {
+		if (i < len && slice[i] != '-')
+			continue;
+		if (i == 0 || slice[i - 1] == '-')
+			return false;
+		buf_addf(b, "/_%.*s%s", (int)i, slice, end);
+	}
+	return true;
+}
+
+static bool
+asks_slice(const struct config *c)
+{
+	for (size_t i = 0; i < c->record.n; i++) {
+		const struct config_setting *s = &c->record.v[i];
+
+		if (strcmp(s->section, "rule") == 0 &&
+		    strcmp(s->key, "slice") == 0 && *s->value)
+			return true;
+	}
+	return false;
+}
+
+/* The cgroup that the peer would be in.  Without a unit it is unknown. */
+static int
+place_peer(struct question *q, const struct config *c, struct err *e)
+{
+	_cleanup_(buf_free) struct buf b = BUF_INIT(PATH_MOST);
+	char name[CGROUP_NAME_SIZE];
+	char unit[TEXT_SHOW_SIZE], slice[TEXT_SHOW_SIZE];
+	bool good;
+
+	if (!q->unit && !q->slice)
+		return 0;
+	if (!q->unit)
+		return err_set(e, ERR_REQUEST, "--explain needs unit= beside "
+			       "slice=: no slice is known without");
+	if (!q->slice && asks_slice(c))
+		return err_set(e, ERR_REQUEST, "--explain needs slice= beside "
+			       "unit=: there are rules that ask for it");
+
+	buf_adds(&b, "0::");
+	good = add_slices(&b, q->slice ?: "-.slice");
+	buf_addf(&b, "/_%s", q->unit);
+	q->peer.cgroup = good && !b.overflow ? xstrdup(buf_str(&b) + 3) : NULL;
+	if (!peer_unit(&q->peer, name) || strcmp(name, q->unit) != 0)
+		return err_set(e, ERR_REQUEST, "unit %s%s%s: expected names such "
+			       "as web.service and system.slice",
+			       text_show_str(unit, q->unit),
+			       q->slice ? " in slice " : "",
+			       text_show_str(slice, q->slice ?: ""));
+	/* A container's, whatever else it is. */
+	if (!q->host_given && cgroup_judge_host("", buf_str(&b)) == TRI_NO)
+		q->peer.host = TRI_NO;
 	return 0;
 }
 
@@ -196,6 +287,8 @@ explain(const struct config *c, char *const *args, size_t n, FILE *out,
 		r = read_word(&q, args[i], e);
 	if (r >= 0)
 		r = judge_question(&q, e);
+	if (r >= 0)
+		r = place_peer(&q, c, e);
 	if (r >= 0 && policy_check(c->policy, &q.peer, NULL, &q.query, &rule,
 				   &no) >= 0) {
 		print_rule(c, rule, out);
@@ -204,6 +297,7 @@ explain(const struct config *c, char *const *args, size_t n, FILE *out,
 		r = err_kind_exit_code(no.kind);
 	}
 	free(q.peer.groups);
+	free(q.peer.cgroup);
 	config_names_clear(&names);
 	return r;
 }

@@ -11,8 +11,10 @@
 #include "config.h"
 
 /* args: "user=NAME", "group=NAME" (may be repeated; the first is the primary one),
+   "unit=NAME", "slice=NAME" (beside unit, the innermost one),
    "host=yes|no|unknown", "kind=", "account=", "audience=", "scope=".  What is not
-   said of the peer is unknown, but that it is on the host.
+   said of the peer is unknown, but that it is on the host, unless unit or slice are
+   a container's.
 
    Prints the verdict.  0: allowed; 3: denied, as gce-oidc exits; negative: the
    question makes no sense, e says why. */

@@ -148,6 +148,122 @@ def test_explain_answers_from_files_alone(program, facts, verdict):
     assert not re.search(r"4294967295|pid", result.stdout)
 
 
+UNITS = """\
+[rule web]
+unit = web@*.service a\\\\x2db.service
+audience = https://app.example.com
+[rule jobs]
+slice = jobs.slice
+user = daemon
+audience = https://jobs.example.com
+[rule boxes]
+unit = docker-*.scope
+host = no
+audience = https://box.example.com
+[rule careless]
+unit = docker-*.scope
+audience = https://careless.example.com
+[rule all]
+peer = anyone
+audience = https://all.example.com
+[rule not-cron]
+action = deny
+unit = cron.service
+audience = https://all.example.com
+[rule not-users]
+action = deny
+slice = user-1.slice
+audience = https://all.example.com
+"""
+SYSTEM = "slice=system.slice"
+
+
+def web(*facts):
+    return ["user=1", *facts, "audience=https://app.example.com"]
+
+
+def jobs(*facts):
+    return ["user=daemon", *facts, "audience=https://jobs.example.com"]
+
+
+def box(name, *facts):
+    return ["user=root", "unit=docker-01.scope", SYSTEM, *facts,
+            f"audience=https://{name}.example.com"]
+
+
+def everybody(*facts):
+    return ["user=1", *facts, "audience=https://all.example.com"]
+
+
+@pytest.mark.parametrize("facts, verdict", [
+    (web("unit=web@10.0.0.1.service", SYSTEM), "allowed by rule web ({}:2)"),
+    (web("unit=web@1.service", "slice=-.slice"), "allowed by rule web ({}:2)"),
+    (web(r"unit=a\x2db.service", SYSTEM), "allowed by rule web ({}:2)"),
+    (web("unit=db.service", SYSTEM), "denied: no rule admits kind id to uid 1 "
+     "groups unknown, on the host, unit db.service (nearly: web but for unit"),
+    (web("unit=_web@1.service", SYSTEM), "denied: no rule"),    # its own name
+    (web(), "denied: no rule admits kind id to uid 1 groups unknown, on the host, "
+     "unit unknown"),
+    (jobs("unit=a.service", "slice=jobs.slice"), "allowed by rule jobs ({}:5)"),
+    (jobs("unit=a.service", "slice=jobs-night.slice"), "allowed by rule jobs ({}:5)"),
+    (jobs("unit=a.service", "slice=night-jobs.slice"), "denied: no rule"),
+    (jobs("unit=a.service", "slice=-.slice"), "denied: no rule"),
+    (jobs(), "denied: no rule"),
+    # root of a container is not root, unless it is said to be
+    (box("box"), "allowed by rule boxes ({}:9)"),
+    (box("box", "host=yes"), "denied: no rule"),
+    (box("careless"), "denied: no rule admits kind id to uid 0 groups unknown, "
+     "in a container"),
+    (["user=root", "unit=a.service", "slice=machine.slice",
+      "audience=https://all.example.com"], "denied: no rule"),
+    # what is unknown is denied where it may be what is denied
+    (everybody("unit=a.service", SYSTEM), "allowed by rule all ({}:16)"),
+    (everybody("unit=cron.service", SYSTEM), "denied: rule not-cron"),
+    (everybody(), "denied: rule not-cron"),
+    (everybody("unit=session-2.scope", "slice=user-1.slice"), "denied: rule not-users"),
+], ids=str)
+def test_explain_knows_units_and_slices(program, facts, verdict):
+    program.file.write_text(UNITS)
+    result = program.run(f"--config={program.file}", "--explain", *facts)
+    assert result.stdout.startswith(verdict.format(program.file)), result
+    assert result.returncode == (0 if verdict.startswith("allowed") else 3)
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("facts, words", [
+    (["unit=a.service"], "--explain needs slice= beside unit="),
+    (["slice=a.slice"], "--explain needs unit= beside slice="),
+    (["unit=a", SYSTEM], "unit a in slice system.slice: expected names"),
+    (["unit=", SYSTEM], "expected names"),
+    (["unit=a.slice", SYSTEM], "expected names"),
+    (["unit=x/a.service", SYSTEM], "expected names"),
+    (["unit=a.service/b", SYSTEM], "expected names"),
+    (["unit=a.service (deleted)", SYSTEM], "expected names"),
+    (["unit=a.service", "slice=a"], "expected names"),
+    (["unit=a.service", "slice=.slice"], "expected names"),
+    (["unit=a.service", "slice=a--b.slice"], "expected names"),
+    (["unit=a.service", "slice=-a.slice"], "expected names"),
+    (["unit=a.service", "slice=a-.slice"], "expected names"),
+    (["unit=a.service", "slice=a.slice/b.slice"], "expected names"),
+    (["unit=" + "a" * 5000 + ".service", SYSTEM], "expected names"),
+], ids=lambda facts: str(facts)[:40])
+def test_explain_refuses_units_that_there_cannot_be(program, facts, words):
+    program.file.write_text(UNITS)
+    result = program.run(f"--config={program.file}", "--explain", *web(*facts))
+    assert (result.returncode, result.stdout) == (64, "")
+    assert words in result.stderr
+
+
+def test_explain_wants_no_slice_where_no_rule_asks_for_one(program):
+    program.file.write_text("[rule web]\nunit = web.service\nslice = x.slice\n"
+                            "slice =\naction = allow\naudience = **\n"
+                            "[rule other]\nunit = db.service\naudience = **\n")
+    result = program.run(f"--config={program.file}", "--explain",
+                         *web("unit=db.service"))
+    assert (result.returncode, result.stdout) == (
+        0, f"allowed by rule other ({program.file}:8)\n"), result
+
+
 @pytest.mark.parametrize("facts, words", [
     ([], "--explain needs user=NAME"),
     (["audience=x"], "--explain needs user=NAME"),
