@@ -38,6 +38,13 @@ now_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* What it asks for may be more than milliseconds can say, and is cut later. */
+static int
+pause_ms(int seconds)
+{
+	return seconds > PAUSE_MAX_MS / 1000 ? PAUSE_MAX_MS : seconds * 1000;
+}
+
 static void
 ask_health(const struct cli *cli, int timeout_ms, struct result *ret)
 {
@@ -51,7 +58,7 @@ ask_health(const struct cli *cli, int timeout_ms, struct result *ret)
 		snprintf(ret->words, sizeof(ret->words), "%s", c.words);
 	} else {
 		ret->r = answer_verdict(&c.answer);
-		ret->later_ms = answer_retry_after(&c.answer) * 1000;
+		ret->later_ms = pause_ms(answer_retry_after(&c.answer));
 		answer_text(&c.answer, ret->words, sizeof(ret->words));
 	}
 	conn_clear(&c);
@@ -73,7 +80,7 @@ ask_token(const struct cli *cli, const char *audience, int timeout_ms,
 	if (ret->r == 0) {
 		gce_oidc_set_timeout(c, timeout_ms);
 		ret->r = gce_oidc_token(c, audience, &t);
-		ret->later_ms = gce_oidc_retry_after(c) * 1000;
+		ret->later_ms = pause_ms(gce_oidc_retry_after(c));
 	}
 	snprintf(ret->words, sizeof(ret->words), "%s",
 		 *gce_oidc_error(c) ? gce_oidc_error(c) : strerror(-ret->r));

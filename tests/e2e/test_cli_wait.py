@@ -83,9 +83,11 @@ def test_what_may_pass_is_waited_for_until_the_time_is_up(cli, fake, args):  # n
         assert 3 <= len(agent.requests) <= 6
 
 
-def test_the_agents_wish_for_a_pause_is_heard(cli, fake):  # noqa: F811
-    agent = fake(answer(503, "later\n", "unavailable", Retry_After=1))
-    assert cli("wait", "--timeout=1", socket=agent.socket).returncode == 8
+@pytest.mark.parametrize("args", [(), (AUDIENCE,)])
+@pytest.mark.parametrize("seconds", [1, 2147484])       # the other in ms is no int
+def test_the_agents_wish_for_a_pause_is_heard(cli, fake, args, seconds):  # noqa: F811
+    agent = fake(answer(503, "later\n", "unavailable", Retry_After=seconds))
+    assert cli("wait", "--timeout=1", *args, socket=agent.socket).returncode == 8
     assert 1 <= len(agent.requests) <= 2
 
 
