@@ -31,12 +31,23 @@ delay_bound(const struct retry_options *o, unsigned done)
 	return MIN(bound, o->max_usec);
 }
 
+/* Everybody who was told the same in one second would come back in one second: so
+   later than that by up to half of it, or by what the delay may be without it, but
+   by no more than half of the time that is left then. */
+static uint64_t
+delay_after(uint64_t wish, uint64_t bound, uint64_t left, uint64_t random)
+{
+	uint64_t rest = left > wish ? left - wish : 0;
+
+	return wish + random % (MIN(MAX(bound, wish / 2), rest / 2) + 1);
+}
+
 bool
 retry_next(const struct retry_options *o, unsigned done, unsigned status,
 	   uint64_t retry_after_usec, uint64_t now, uint64_t deadline,
 	   uint64_t random, uint64_t *ret_delay)
 {
-	uint64_t bound, delay;
+	uint64_t bound, delay, left = now < deadline ? deadline - now : 0;
 
 	assert(done > 0);
 
@@ -46,9 +57,11 @@ retry_next(const struct retry_options *o, unsigned done, unsigned status,
 		return false;
 
 	bound = delay_bound(o, done);
-	delay = bound == UINT64_MAX ? random : random % (bound + 1);
-	delay = MAX(delay, retry_after_usec);
-	if (now >= deadline || delay >= deadline - now)
+	if (retry_after_usec > 0)
+		delay = delay_after(retry_after_usec, bound, left, random);
+	else
+		delay = bound == UINT64_MAX ? random : random % (bound + 1);
+	if (delay >= left)
 		return false;
 
 	*ret_delay = delay;

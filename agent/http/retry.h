@@ -2,7 +2,7 @@
 #pragma once
 
 /* Try again, and when?  Pure: exponential, full jitter, Retry-After honoured
-   and capped, never past the deadline. */
+   and capped, with jitter above it, never past the deadline. */
 
 #include "base/base.h"
 

@@ -96,13 +96,62 @@ jitter_fills_the_whole_range(void **state _unused_)
 }
 
 static void
-the_server_s_wish_is_honoured(void **state _unused_)
+the_server_s_wish_is_honoured_and_spread(void **state _unused_)
 {
-	uint64_t delay;
+	static const struct {
+		uint64_t wish, left, latest;
+	} cases[] = {
+		{ 5 * USEC_PER_SEC, NEVER, 7500000 },	/* half of it more */
+		{ 20 * USEC_PER_SEC, NEVER, 30 * USEC_PER_SEC },
+		{ 1, NEVER, USEC_PER_SEC + 1 },		/* as without it */
+		{ USEC_PER_SEC, NEVER, 2 * USEC_PER_SEC },
+		/* Half of what is left stays for the try itself. */
+		{ 5 * USEC_PER_SEC, 6 * USEC_PER_SEC, 5500000 },
+		{ 5 * USEC_PER_SEC, 5 * USEC_PER_SEC + 2, 5000001 },
+		{ 5 * USEC_PER_SEC, 5 * USEC_PER_SEC + 1, 5000000 },
+	};
 
-	assert_true(retry_next(&opt, 1, 503, 5 * USEC_PER_SEC, NOW, NEVER, 3,
-			       &delay));
-	assert_int_equal(delay, 5 * USEC_PER_SEC);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t wish = cases[i].wish, most = cases[i].latest - wish, delay;
+		uint64_t deadline = MIN(cases[i].left, NEVER - NOW) + NOW;
+
+		assert_true(retry_next(&opt, 1, 503, wish, NOW, deadline, 0,
+				       &delay));
+		assert_int_equal(delay, wish);
+		assert_true(retry_next(&opt, 1, 503, wish, NOW, deadline, most,
+				       &delay));
+		assert_int_equal(delay, cases[i].latest);
+		assert_true(retry_next(&opt, 1, 503, wish, NOW, deadline, most + 1,
+				       &delay));
+		assert_int_equal(delay, wish);
+	}
+}
+
+static void
+a_wish_that_ends_at_the_deadline_ends_the_tries(void **state _unused_)
+{
+	uint64_t delay = 7;
+
+	for (uint64_t left = 0; left <= 5; left++)
+		assert_false(retry_next(&opt, 1, 503, 5, NOW, NOW + left, 99,
+					&delay));
+	assert_int_equal(delay, 7);
+}
+
+/* A fleet that was told the same in one second. */
+static void
+no_tenth_of_the_window_gets_twice_its_part(void **state _unused_)
+{
+	unsigned n[10] = { 0 };
+	uint64_t seed = 7, delay, wish = 5 * USEC_PER_SEC;
+
+	for (int vm = 0; vm < 1000; vm++) {
+		assert_true(retry_next(&opt, 1, 429, wish, NOW, NEVER,
+				       next_random(&seed), &delay));
+		n[(delay - wish) * 10 / (wish / 2 + 1)]++;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(n); i++)
+		assert_in_range(n[i], 50, 200);
 }
 
 static void
@@ -157,7 +206,7 @@ whatever_comes_in_the_delay_keeps_all_bounds(void **state _unused_)
 		assert_true(done < o.tries);
 		assert_true(retry_status_is_transient(status));
 		assert_true(wish <= o.retry_after_max_usec && delay >= wish);
-		assert_true(delay <= MAX(o.max_usec, wish));
+		assert_true(delay - wish <= MAX(o.max_usec, wish / 2));
 		assert_true(now < deadline && delay < deadline - now);
 	}
 }
@@ -171,7 +220,9 @@ main(void)
 		cmocka_unit_test(there_are_no_more_tries_than_configured),
 		cmocka_unit_test(the_bound_doubles_up_to_the_maximum),
 		cmocka_unit_test(jitter_fills_the_whole_range),
-		cmocka_unit_test(the_server_s_wish_is_honoured),
+		cmocka_unit_test(the_server_s_wish_is_honoured_and_spread),
+		cmocka_unit_test(a_wish_that_ends_at_the_deadline_ends_the_tries),
+		cmocka_unit_test(no_tenth_of_the_window_gets_twice_its_part),
 		cmocka_unit_test(a_wish_too_long_ends_the_tries),
 		cmocka_unit_test(no_try_begins_at_or_after_the_deadline),
 		cmocka_unit_test(whatever_comes_in_the_delay_keeps_all_bounds),
