@@ -99,7 +99,7 @@ flight_launch(struct flight *fl, struct err *e)
 {
 	struct broker *b = fl->broker;
 
-	if (queue_free_place(b, fl->share) && !queue_next(b))
+	if (queue_free_place(fl) && !queue_next(b))
 		return flight_start(fl, e);
 	queue_add(fl);
 	return 0;
@@ -236,6 +236,9 @@ broker_refresh(struct broker *b, const struct token_key *key, uint64_t owner)
 	fl = flight_find(b, bytes, len);
 	if (fl) {
 		fl->ahead = true;
+		if (fl->queued && queue_free_place(fl))
+			sd_event_source_set_enabled(b->run_queue,
+						    SD_EVENT_ONESHOT);
 		return;
 	}
 	fl = flight_new(b, key, owner);

@@ -10,7 +10,9 @@
 
    One peer (owner) has at most peer_share of the flights that run, and more of them
    wait for its own to end; others' do not.  A flight that waits for its owner's
-   turn becomes that of whoever joins it and has a place for it.
+   turn becomes that of whoever joins it and has a place for it.  Flights ahead of
+   an expiry have the last eighth of all places for themselves, and one more than
+   their owner's share.
 
    Asynchronous contract: http/client.h. */
 

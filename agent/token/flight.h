@@ -106,8 +106,8 @@ unsigned share_flights(const struct broker *b);	/* one peer's, running at once *
 unsigned share_waiters(const struct broker *b);
 /* May one caller more of this peer wait? */
 bool share_may_wait(struct broker *b, uint64_t owner);
-/* A place for one flight more of this peer? */
-bool queue_free_place(const struct broker *b, const struct share *s);
+/* A place for this flight, be it queued or new? */
+bool queue_free_place(const struct flight *fl);
 void queue_add(struct flight *fl);
 void queue_remove(struct flight *fl);		/* if it is there */
 /* It runs now, or no longer. */

@@ -68,10 +68,28 @@ share_may_wait(struct broker *b, uint64_t owner)
 
 /* The queue. */
 
-bool
-queue_free_place(const struct broker *b, const struct share *s)
+/* The last places, which are for flights ahead of an expiry alone: whatever callers
+   ask for, and however long that hangs, tokens in use stay fresh. */
+static unsigned
+kept_places(const struct broker *b)
 {
-	return b->n.flights < b->opt.max_flights && s->flights < share_flights(b);
+	return b->opt.max_flights < 4 ? 0 : MAX(b->opt.max_flights / 8, 1U);
+}
+
+/* For such a flight one more than the share: its owner may be the one who floods. */
+static unsigned
+own_places(const struct flight *fl)
+{
+	return share_flights(fl->broker) + fl->ahead;
+}
+
+bool
+queue_free_place(const struct flight *fl)
+{
+	const struct broker *b = fl->broker;
+	unsigned all = b->opt.max_flights - (fl->ahead ? 0 : kept_places(b));
+
+	return b->n.flights < all && fl->share->flights < own_places(fl);
 }
 
 void
@@ -128,7 +146,7 @@ queue_next(const struct broker *b)
 	struct flight *fl, *best = NULL;
 
 	TAILQ_FOREACH(fl, &b->queue, queue)
-		if (queue_free_place(b, fl->share) &&
+		if (queue_free_place(fl) &&
 		    (!best || goes_before(fl->share, best->share)))
 			best = fl;
 	return best;
@@ -141,15 +159,15 @@ queue_adopt(struct flight *fl, uint64_t owner)
 	struct broker *b = fl->broker;
 	struct share *s;
 
-	if (!fl->queued || queue_free_place(b, fl->share))
+	if (!fl->queued || queue_free_place(fl))
 		return false;
 	s = share_ref(b, owner);
-	if (fl->share->flights < share_flights(b) ||
-	    s->flights >= share_flights(b)) {
+	if (fl->share->flights < own_places(fl) ||
+	    s->flights >= own_places(fl)) {
 		share_unref(s);
 		return false;
 	}
 	share_unref(fl->share);
 	fl->share = s;
-	return queue_free_place(b, s);
+	return queue_free_place(fl);
 }

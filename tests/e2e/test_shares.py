@@ -191,7 +191,6 @@ def test_what_nobody_asked_for_is_not_starved_by_peers(start_agent, emulator):
 requests-per-minute = 60
 [limits]
 peer-share = 100%
-flights = 256
 [cache]
 refresh-ahead = 2s
 [timing]

@@ -1948,6 +1948,88 @@ a_refresh_counts_for_its_owner_and_costs_nobody(void **state)
 	leave(&other);
 }
 
+/* Whatever is asked hangs, and tokens in use expire meanwhile. */
+static void
+callers_leave_a_place_for_what_is_ahead_of_an_expiry(void **state)
+{
+	static const char *const names[] = { "b", "c", "d", "e", "f", "g", "h", "i" };
+	struct caller x[8] = { { .r = 0 } };
+	struct world *w = *state;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.want.wish_usec = 0;
+	w->opt.max_flights = 8;
+	begin(w);
+	cached(w, "a", 3000, 2);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		ask_as(w, &x[i], 1 + i % 4, names[i]);
+	assert_int_equal(begun, 7);
+	assert_int_equal(counts(w).queued, 1);
+	RUN_UNTIL(w->event, in_flight("a"));
+	assert_null(in_flight("i"));
+	assert_int_equal(counts(w).flights, 8);
+	succeeds("a", VEC_EMAIL, 0, 3000);
+	assert_null(in_flight("i"));		/* it is kept for the next one */
+	succeeds("b", VEC_EMAIL, 0, 3000);
+	assert_non_null(in_flight("i"));
+	for (size_t i = 1; i < ARRAY_SIZE(x); i++)
+		leave(&x[i]);
+}
+
+static void
+an_owner_s_own_flood_stops_no_refresh_of_its_tokens(void **state)
+{
+	static const char *const names[] = { "b", "c", "d" };
+	struct caller x[3] = { { .r = 0 } };
+	struct world *w = *state;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.want.wish_usec = 0;
+	w->opt.max_flights = 8;
+	w->opt.peer_share = 25;
+	begin(w);
+	cached(w, "a", 3000, 2);		/* owner 7's */
+	cached(w, "aa", 3000, 2);
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		ask_as(w, &x[i], 7, names[i]);
+	assert_int_equal(begun, 2);
+	RUN_UNTIL(w->event, begun == 3);
+	assert_null(in_flight("d"));
+	for (int i = 0; i < 5; i++)		/* one at a time */
+		assert_true(sd_event_run(w->event, MS) >= 0);
+	assert_int_equal(begun, 3);
+	succeeds(in_flight("a") ? "a" : "aa", VEC_EMAIL, 0, 3000);
+	assert_int_equal(begun, 4);
+	assert_true(in_flight("a") || in_flight("aa"));
+	for (size_t i = 0; i < ARRAY_SIZE(x); i++)
+		leave(&x[i]);
+}
+
+static void
+what_a_caller_has_queued_goes_ahead_of_an_expiry(void **state)
+{
+	struct caller x = { 0 }, y = { 0 }, z = { 0 }, demands = { 0 };
+	struct world *w = *state;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.want.wish_usec = 0;
+	w->opt.max_flights = 4;
+	begin(w);
+	cached(w, "a", 3000, 2);
+	ask(w, &x, "x");
+	ask(w, &y, "y");
+	ask(w, &z, "z");
+	demands.want.min_left = 100;
+	ask(w, &demands, "a");
+	assert_int_equal(counts(w).queued, 1);
+	RUN_UNTIL(w->event, in_flight("a"));
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(demands.got);
+	leave(&x);
+	leave(&y);
+	leave(&z);
+}
+
 /* Ten a minute for each of them. */
 static struct http_client *
 on_a_budget(struct world *w)
@@ -2111,6 +2193,9 @@ main(void)
 		TEST(who_has_no_place_for_it_does_not_get_it_going),
 		TEST(a_queued_caller_is_told_that_it_is_its_own_share),
 		TEST(a_refresh_counts_for_its_owner_and_costs_nobody),
+		TEST(callers_leave_a_place_for_what_is_ahead_of_an_expiry),
+		TEST(an_owner_s_own_flood_stops_no_refresh_of_its_tokens),
+		TEST(what_a_caller_has_queued_goes_ahead_of_an_expiry),
 		TEST(whose_budget_is_spent_begins_no_flight),
 		TEST(at_the_deadline_a_spent_budget_is_told_to_its_peer_alone),
 		TEST(anothers_share_is_nobodys_failure),
