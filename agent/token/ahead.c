@@ -73,6 +73,8 @@ on_clock(void *userdata, const struct clock_status *s)
 	ahead_arm(b);
 	if (!s->bad)
 		failures_flush(b->failures);
+	warm_all(b);
+	health_forget(b);
 	if (s->bad == b->clock_bad)
 		return;
 	b->clock_bad = s->bad;

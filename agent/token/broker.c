@@ -117,7 +117,9 @@ keep_token(struct flight *fl, struct token *token)
 	b->n.fetched++;
 	b->n.refreshed += fl->ahead;
 	failures_drop(b->failures, fl->bytes, fl->len);
-	cache_put(b->cache, fl->key, fl->share->owner, token,
+	/* A warm one may have been adopted, and is the agent's all the same. */
+	cache_put(b->cache, fl->key,
+		  fl->warm ? CACHE_OWNER_AGENT : fl->share->owner, token,
 		  ahead_when(b, token, &now));
 	/* Those who wait now have used it. */
 	if (!TAILQ_EMPTY(&fl->tickets))
@@ -125,20 +127,25 @@ keep_token(struct flight *fl, struct token *token)
 }
 
 /* None has come: what is cached stays, and is tried again when the failure has
-   been forgotten. */
+   been forgotten.  A refresh that has joined a caller's flight may have ended with
+   a failure of that caller's, which nobody remembers: it is not to be the last. */
 static void
 keep_failure(struct flight *fl, const struct err *failed)
 {
 	struct broker *b = fl->broker;
-	uint64_t now = broker_boot(b);
+	uint64_t now = broker_boot(b), wait = b->opt.failures.unavailable_max_usec;
 	struct err e;
+	struct token_now clocks = clock_now(b->ctx->clock);
+	int r;
 
 	b->n.failed++;
 	b->n.refresh_failed += fl->ahead;
 	failures_put(b->failures, fl->bytes, fl->len, failed, now);
-	if (failures_get(b->failures, fl->bytes, fl->len, now, &e) < 0)
-		cache_refresh_at(b->cache, fl->key, now + e.retry_usec +
-				 b->opt.refresh.pause_usec);
+	r = failures_get(b->failures, fl->bytes, fl->len, now, &e);
+	if (r < 0 || fl->ahead)
+		cache_refresh_at(b->cache, fl->key, &clocks,
+				 now + b->opt.refresh.pause_usec +
+				 (r < 0 ? e.retry_usec : wait));
 }
 
 /* What the owner's share has forbidden says nothing to others. */
@@ -332,6 +339,7 @@ get(struct broker *b, const struct token_key *key, const struct broker_want *wan
 	_cleanup_(freep) char *bytes = NULL;
 	struct token_now now = clock_now(b->ctx->clock);
 	struct flight *fl;
+	bool remembered = false;
 	struct token *t;
 	size_t len;
 	int r;
@@ -356,13 +364,14 @@ get(struct broker *b, const struct token_key *key, const struct broker_want *wan
 		r = join(b, fl, want, BROKER_SHARED, done, userdata, ret, e);
 	else
 		r = failures_get(b->failures, bytes, len, broker_boot(b), e);
-	b->n.remembered += !fl && r < 0;
+	remembered = !fl && r < 0;
 	if (!fl && r == 0)
 		r = take_off(b, key, want, done, userdata, ret, e);
 	if (r < 0 && t && want->min_left == 0) {
 		*ret_token = t;		/* good still, if not for long */
 		return 1;
 	}
+	b->n.remembered += remembered;
 	b->n.refused += r == err_kind_errno(ERR_BUSY);
 	return r;
 }

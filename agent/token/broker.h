@@ -91,7 +91,8 @@ int broker_keep_warm(struct broker *b, char *const *audiences, struct err *e);
 
 /* Can a token be had now, as far as is known without asking?  1: yes.  0: those in
    the cache only.  Negative: none.  e says why for the last two: no account, all
-   flows denied, or trouble upstream, which is what flights that failed tell. */
+   flows denied, clocks too far apart, or trouble upstream, which is what flights
+   that failed tell. */
 int broker_health(const struct broker *b, struct err *e);
 
 /* Run from the event loop when the answer may have changed by a flight's end or

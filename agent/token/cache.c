@@ -35,8 +35,8 @@ struct entry {
 	struct token *token;
 	void *key;
 	size_t key_len;
-	bool used;		/* since it was last taken for a refresh */
-	unsigned unused;	/* how often in a row it was not */
+	bool used;		/* since this token was put */
+	unsigned unused;	/* tokens before it, in a row, that were not */
 };
 
 struct cache {
@@ -259,6 +259,13 @@ cache_get_ready(struct cache *c, const struct cache_key *key,
 	return entry_token(c, entry_find(c, key->bytes, key->len, key->hash), now);
 }
 
+/* How many tokens in a row nobody has used, with the one that is there. */
+static unsigned
+next_unused(const struct entry *en)
+{
+	return en->used ? 0 : en->unused + 1;
+}
+
 void
 cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
 	  struct token *t, uint64_t refresh_at)
@@ -268,8 +275,12 @@ cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
 	uint64_t hash = hash_bytes(&c->hash_key, bytes, len);
 	struct entry *en = entry_find(c, bytes, len, hash);
 
-	if (!en)
+	if (!en) {
 		en = entry_new(c, TAKE_PTR(bytes), len, hash, owner);
+	} else {
+		en->unused = next_unused(en);
+		en->used = false;
+	}
 
 	/* Reference first: t may be the very one being replaced. */
 	token_ref(t);
@@ -383,21 +394,22 @@ cache_due(struct cache *c, uint64_t boot, struct token_key **ret_key,
 		return false;
 
 	en = container_of(c->by_refresh.ranks[0], struct entry, rank);
-	en->unused = en->used ? 0 : en->unused + 1;
-	en->used = false;
 	entry_refresh_at(c, en, CACHE_NEVER);
 	*ret_key = token_key_read(en->key);
 	*ret_owner = en->owner->id;
-	*ret_unused = en->unused;
+	*ret_unused = next_unused(en);
 	return true;
 }
 
 void
-cache_refresh_at(struct cache *c, const struct token_key *key, uint64_t when)
+cache_refresh_at(struct cache *c, const struct token_key *key,
+		 const struct token_now *now, uint64_t when)
 {
 	struct entry *en = entry_find_key(c, key);
 
-	if (en)
+	if (en && token_left(en->token, now) == 0)
+		entry_free(c, en);
+	else if (en)
 		entry_refresh_at(c, en, when);
 }
 

@@ -76,14 +76,16 @@ int64_t cache_last_exp(const struct cache *c);
 uint64_t cache_next_refresh(const struct cache *c);
 
 /* Take the first entry that wants refreshing by then: a copy of its key in
-   *ret_key, which is the caller's to free(), its owner, and how many times in a
-   row it has been taken without a use in between.  It wants none any more until
-   cache_put() or cache_refresh_at().  false where there is none. */
+   *ret_key, which is the caller's to free(), its owner, and how many tokens in a
+   row, put one after the other, nobody has used, with the one that is there.  It
+   wants none any more until cache_put() or cache_refresh_at().  false where there
+   is none. */
 bool cache_due(struct cache *c, uint64_t boot, struct token_key **ret_key,
 	       uint64_t *ret_owner, unsigned *ret_unused);
 
-/* Refresh it then; nothing if it is not there. */
-void cache_refresh_at(struct cache *c, const struct token_key *key, uint64_t when);
+/* Refresh it then; nothing if it is not there.  One that is expired at now goes. */
+void cache_refresh_at(struct cache *c, const struct token_key *key,
+		      const struct token_now *now, uint64_t when);
 
 /* Judge all anew, after a clock was set: what is expired goes, and what waits to
    be refreshed is refreshed at when(token) if that is earlier.  when() leaves the

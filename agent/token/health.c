@@ -54,6 +54,9 @@ broker_health(const struct broker *b, struct err *e)
 
 	if (r < 0)
 		return r;
+	r = clock_check(b->ctx->clock, e);
+	if (r < 0)
+		return cache_good_for(b) > 0 ? 0 : r;
 	if (!trouble_lasts(b))
 		return 1;
 

@@ -68,15 +68,15 @@ share_may_wait(struct broker *b, uint64_t owner)
 
 /* The queue. */
 
-/* The last places, which are for flights ahead of an expiry alone: whatever callers
-   ask for, and however long that hangs, tokens in use stay fresh. */
+/* The last places, which are for flights ahead of an expiry alone: whatever
+   callers ask for, and however long that hangs, tokens in use stay fresh. */
 static unsigned
 kept_places(const struct broker *b)
 {
 	return b->opt.max_flights < 4 ? 0 : MAX(b->opt.max_flights / 8, 1U);
 }
 
-/* For such a flight one more than the share: its owner may be the one who floods. */
+/* For such a flight one more than the share: its owner may be who floods. */
 static unsigned
 own_places(const struct flight *fl)
 {

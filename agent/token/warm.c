@@ -69,15 +69,26 @@ warm_pause(const struct broker *b, const struct token_key *key)
 		? e.retry_usec : 0;
 }
 
+/* How long the token in the cache is good for; 0: there is none. */
+static uint64_t
+warm_rest(const struct broker *b, const struct token_key *key)
+{
+	struct token_now now = clock_now(b->ctx->clock);
+	const struct token *t = cache_get(b->cache, key, &now);
+
+	return t ? token_left(t, &now) : 0;
+}
+
+/* What is there is refreshed in time.  But that may have failed, and the entry
+   gone: so look again when its token ends. */
 static void
 warm_begin(struct broker *b, size_t i)
 {
-	struct token_now now = clock_now(b->ctx->clock);
 	struct token_key key = warm_key(b, i);
-	uint64_t pause;
+	uint64_t rest = warm_rest(b, &key), pause;
 
-	b->warm.due[i] = UINT64_MAX;
-	if (cache_get(b->cache, &key, &now))
+	b->warm.due[i] = rest > 0 ? broker_boot(b) + rest : UINT64_MAX;
+	if (rest > 0)
 		return;
 	pause = warm_pause(b, &key);
 	if (pause > 0)
@@ -107,17 +118,15 @@ warm_landed(struct broker *b, const struct token_key *key,
 	    const struct err *failed)
 {
 	ssize_t i = warm_find(b, key);
-	uint64_t pause;
+	uint64_t wait = b->opt.failures.unavailable_max_usec, known;
 
-	if (i >= 0 && !failed)
-		b->warm.due[i] = UINT64_MAX;
-	if (i >= 0 && failed) {
-		/* Not all failures are remembered. */
-		pause = warm_pause(b, key);
-		b->warm.due[i] = broker_boot(b) +
-			(pause > 0 ? pause : MAX(failed->retry_usec,
-				b->opt.failures.unavailable_max_usec));
-	}
+	if (i < 0)
+		return;
+	/* Not all failures are remembered, and a token may come too late. */
+	known = failed ? warm_pause(b, key) : warm_rest(b, key);
+	if (failed)
+		wait = MAX(wait, failed->retry_usec);
+	b->warm.due[i] = broker_boot(b) + (known > 0 ? known : wait);
 }
 
 void

@@ -299,6 +299,13 @@ ask(struct world *w, struct caller *c, const char *audience)
 		assert_int_equal(err_kind_errno(c->e.kind), c->r);
 }
 
+static void
+ask_as(struct world *w, struct caller *c, uint64_t owner, const char *audience)
+{
+	c->want.owner = owner;
+	ask(w, c, audience);
+}
+
 static struct broker_counts
 counts(const struct world *w)
 {
@@ -1055,6 +1062,7 @@ a_wish_takes_less_where_nothing_better_can_be_had(void **state)
 	assert_int_equal(fails_.source, BROKER_HIT);
 	ask(w, &remembered, "a");
 	assert_true(remembered.hit);
+	assert_int_equal(counts(w).remembered, 0);	/* it is a hit */
 
 	cached(w, "b", 3000, WISH - 10);
 	w->refuses = true;
@@ -1117,6 +1125,43 @@ a_wish_takes_less_where_too_many_wait(void **state)
 	ask(w, &z, "b");
 	assert_true(z.hit);
 	leave(&x);
+}
+
+static void
+a_refresh_that_fails_with_its_caller_is_tried_again(void **state)
+{
+	struct caller demands = { .want.min_left = 100 };
+	struct world *w = *state;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.want.wish_usec = 0;
+	begin(w);
+	cached(w, "a", 3000, 2);		/* due in 1 s */
+	ask(w, &demands, "a");
+	assert_int_equal(begun, 1);
+	fake_run_to(w->event, fake_now() + USEC_PER_SEC + 20 * MS);
+	fails("a", ERR_BUSY);			/* which nobody remembers */
+	assert_int_equal(counts(w).refresh_failed, 1);
+	RUN_UNTIL(w->event, begun == 2);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+}
+
+/* It is tokens that nobody asked for that count as unused, not tries. */
+static void
+a_token_in_use_is_refreshed_however_often_that_failed(void **state)
+{
+	struct world *w = *state;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 1 };
+	w->opt.want.wish_usec = 0;
+	begin(w);
+	cached(w, "a", 3000, 3);
+	RUN_UNTIL(w->event, begun == 1);
+	fails("a", ERR_UNAVAILABLE);
+	RUN_UNTIL(w->event, begun == 2);
+	succeeds("a", VEC_EMAIL, 0, 2);		/* the one that nobody uses */
+	fake_run_to(w->event, fake_now() + 1100 * MS);
+	assert_int_equal(begun, 2);
 }
 
 /* --- clocks ------------------------------------------------------------------ */
@@ -1529,6 +1574,25 @@ in_trouble_the_cache_is_worth_something_until_it_expires(void **state)
 }
 
 static void
+while_the_clocks_are_too_far_apart_no_token_can_be_had(void **state)
+{
+	struct world *w = *state;
+	struct err e;
+
+	begin(w);
+	broker_on_health(w->b, on_health, w);
+	google_is_ahead(w, 3600);
+	health_told = 0;
+	RUN_UNTIL(w->event, health_told > 0);
+	assert_int_equal(broker_health(w->b, &e), -EHOSTUNREACH);
+	assert_non_null(strstr(e.msg, "clock"));
+	health_told = 0;
+	clocks_step(w, 3600, 0);
+	assert_true(health_told > 0);
+	assert_int_equal(broker_health(w->b, &e), 1);
+}
+
+static void
 without_an_account_no_token_can_be_had(void **state)
 {
 	struct world *w = *state;
@@ -1619,6 +1683,82 @@ a_warm_audience_is_refreshed_though_nobody_asks(void **state)
 		RUN_UNTIL(w->event, begun == i);
 		succeeds("a", VEC_EMAIL, 0, 2);
 	}
+}
+
+static void
+a_warm_audience_that_a_clock_has_made_expire_is_fetched_anew(void **state)
+{
+	static char *const list[] = { (char *)"a", NULL };
+	struct world *w = *state;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	begin(w);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	RUN_UNTIL(w->event, begun == 1);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	clocks_step(w, 0, LIFE + 1);
+	assert_int_equal(counts(w).cached, 0);
+	RUN_UNTIL(w->event, begun == 2);
+	fails("a", ERR_GOOGLE);
+	/* What failed by the old time may succeed. */
+	clocks_step(w, 10, 0);
+	RUN_UNTIL(w->event, begun == 3);
+}
+
+/* However it left the cache. */
+static void
+a_warm_audience_is_looked_for_again_when_its_token_ends(void **state)
+{
+	static char *const list[] = { (char *)"a", NULL };
+	struct caller x = { .want.only_if_cached = true };
+	struct world *w = *state;
+	uint64_t began;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	begin(w);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	RUN_UNTIL(w->event, begun == 1);
+	succeeds("a", VEC_EMAIL, 0, 2);
+	began = fake_now();
+	RUN_UNTIL(w->event, begun == 2);	/* after 1 s, and again in 1 s */
+	fails("a", ERR_UNAVAILABLE);
+	fake_run_to(w->event, began + 2 * USEC_PER_SEC + 2 * MS);
+	ask(w, &x, "a");
+	assert_true(x.r < 0);
+	assert_int_equal(counts(w).cached, 0);
+	RUN_UNTIL(w->event, begun == 3);
+}
+
+static void
+warm_audiences_count_for_the_agent_whoever_gets_them_going(void **state)
+{
+	static char *const list[] = { (char *)"a", NULL };
+	struct caller x = { 0 }, y = { 0 }, z[60] = { { .r = 0 } }, at = { 0 };
+	struct world *w = *state;
+	static char names[60][8];
+
+	w->opt.max_flights = 8;
+	w->opt.peer_share = 13;		/* one */
+	begin(w);
+	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
+	ask_as(w, &x, CACHE_OWNER_AGENT, "b");
+	ask_as(w, &y, 9, "a");		/* joins what waits for the agent's turn */
+	ask_as(w, &at, 1, "a");
+	RUN_UNTIL(w->event, in_flight("a"));
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_true(y.got);
+	for (uint64_t owner = 1; owner <= 9; owner += 8)
+		for (size_t i = 0; i < ARRAY_SIZE(z); i++) {
+			snprintf(names[i], sizeof(names[i]), "%c%zu",
+				 (int)('0' + owner), i);
+			z[i] = (struct caller){ 0 };
+			ask_as(w, &z[i], owner, names[i]);
+			succeeds(names[i], VEC_EMAIL, 0, LIFE);
+		}
+	y = (struct caller){ 0 };
+	ask_as(w, &y, 3, "a");
+	assert_true(y.hit);
+	leave(&x);
 }
 
 static void
@@ -1721,13 +1861,6 @@ it_may_be_freed_with_flights_under_way(void **state)
 }
 
 /* --- shares ------------------------------------------------------------------- */
-
-static void
-ask_as(struct world *w, struct caller *c, uint64_t owner, const char *audience)
-{
-	c->want.owner = owner;
-	ask(w, c, audience);
-}
 
 /* One of these is a quarter of the flights. */
 static void
@@ -1952,7 +2085,8 @@ a_refresh_counts_for_its_owner_and_costs_nobody(void **state)
 static void
 callers_leave_a_place_for_what_is_ahead_of_an_expiry(void **state)
 {
-	static const char *const names[] = { "b", "c", "d", "e", "f", "g", "h", "i" };
+	static const char *const names[] = { "b", "c", "d", "e", "f", "g", "h",
+					     "i" };
 	struct caller x[8] = { { .r = 0 } };
 	struct world *w = *state;
 
@@ -2171,6 +2305,8 @@ main(void)
 		TEST(a_wish_takes_less_where_nothing_better_can_be_had),
 		TEST(a_used_token_is_fetched_anew_ahead_of_its_expiry),
 		TEST(a_failing_refresh_leaves_the_token_where_it_is),
+		TEST(a_refresh_that_fails_with_its_caller_is_tried_again),
+		TEST(a_token_in_use_is_refreshed_however_often_that_failed),
 		TEST(a_token_that_any_clock_has_expired_is_not_served),
 		TEST(a_wall_clock_set_back_revives_nothing),
 		TEST(what_a_step_has_made_expire_leaves_the_cache),
@@ -2204,11 +2340,15 @@ main(void)
 		TEST(trouble_lasts_while_a_flight_is_under_way),
 		TEST(what_google_says_no_to_ends_trouble),
 		TEST(in_trouble_the_cache_is_worth_something_until_it_expires),
+		TEST(while_the_clocks_are_too_far_apart_no_token_can_be_had),
 		TEST_LOST(without_an_account_no_token_can_be_had),
 		TEST(warm_audiences_are_fetched_before_anybody_asks),
 		TEST(a_few_warm_audiences_fly_at_a_time),
 		TEST(a_warm_audience_is_tried_until_it_is_had),
 		TEST(a_warm_audience_is_refreshed_though_nobody_asks),
+		TEST(a_warm_audience_that_a_clock_has_made_expire_is_fetched_anew),
+		TEST(a_warm_audience_is_looked_for_again_when_its_token_ends),
+		TEST(warm_audiences_count_for_the_agent_whoever_gets_them_going),
 		TEST(warm_audiences_count_for_the_agent_whoever_asks),
 		TEST(a_flush_makes_them_wanted_again),
 		TEST_LOST(nothing_is_warm_before_there_is_an_account),

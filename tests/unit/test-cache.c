@@ -487,8 +487,14 @@ what_is_due_is_taken_once_with_its_key_and_owner(void **state)
 	assert_true(owner == 5);
 	assert_int_equal(unused, 0);
 	assert_false(cache_due(c, NOW + 4000, &k, &owner, &unused));
-	cache_refresh_at(c, k, NOW + 200);
+	cache_refresh_at(c, k, at(NOW), NOW + 200);
 	assert_true(cache_next_refresh(c) == NOW + 200);
+	/* Tried again: it is the same token still. */
+	free(k);
+	assert_true(cache_due(c, NOW + 200, &k, &owner, &unused));
+	assert_int_equal(unused, 0);
+	cache_refresh_at(c, k, at(NOW + 3600), NOW + 4000);
+	assert_int_equal(cache_len(c), 0);	/* it is too late for that */
 	free(k);
 }
 
