@@ -29,6 +29,14 @@
 #define BURST		64
 #define BUCKETS		1024
 
+/* The audit.  All buckets together stay below what the journal takes of one service
+   by default: 10,000 lines in 30 s. */
+#define AUDIT_ENTRIES	4096
+#define AUDIT_PER_PEER	256
+#define AUDIT_PEERS	128
+#define AUDIT_EACH	USEC_PER_SEC
+#define AUDIT_BURST	32
+
 const char config_default_text[] =
 	"# SPDX-License-Identifier: Apache-2.0\n"
 	"# What holds with no other file; a file of this name in\n"
@@ -327,6 +335,11 @@ set_constants(struct config *c)
 	c->api.max_audience = CONFIG_MAX_AUDIENCE;
 	c->api.limit.burst = BURST;
 	c->api.limit.peers = BUCKETS;
+	c->api.audit.entries = AUDIT_ENTRIES;
+	c->api.audit.per_peer = AUDIT_PER_PEER;
+	c->api.audit.peers = AUDIT_PEERS;
+	c->api.audit.each_usec = AUDIT_EACH;
+	c->api.audit.burst = AUDIT_BURST;
 }
 
 static void

@@ -109,6 +109,27 @@ parse_verify(const struct config_option *o _unused_, const char *value,
 }
 
 static int
+parse_audit(const struct config_option *o _unused_, const char *value, void *ret,
+	    struct err *e)
+{
+	static const char *const names[] = {
+		[AUDIT_NONE] = "none",
+		[AUDIT_DENIED] = "denied",
+		[AUDIT_NEW] = "new",
+		[AUDIT_ALL] = "all",
+	};
+	char show[TEXT_SHOW_SIZE];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(value, names[i]) == 0) {
+			*(enum audit_mode *)ret = (enum audit_mode)i;
+			return 0;
+		}
+	return err_set(e, ERR_REQUEST, "bad value \"%s\": expected none, denied, "
+		       "new or all", text_show_str(show, value));
+}
+
+static int
 flows_add(const struct flow_ops **flows, const char *name, struct err *e)
 {
 	const struct flow_ops *flow = flow_find(name);
@@ -196,6 +217,7 @@ parse_warm(const struct config_option *o _unused_, const char *value,
 
 /* Every key but the rules'. */
 const struct config_option config_options[] = {
+	{ "agent", "audit", parse_audit, AT(api.audit.mode), "new", 0, 0 },
 	{ "agent", "log-level", parse_level, AT(log_level), "info", 0, 0 },
 
 	{ "upstream", "metadata", parse_string, AT(at.metadata), NULL, 0, 0 },
@@ -306,6 +328,7 @@ const struct config_option config_options[] = {
 	TIMING("wait-max", AT(api.wait_max_usec), "2min", MS, H),
 	TIMING("change-max", AT(api.change_max_usec), "1min", MS, H),
 	TIMING("peer-recheck", AT(api.recheck_usec), "1min", 0, H),
+	TIMING("audit-repeat", AT(api.audit.repeat_usec), "1h", 0, 24 * H),
 	TIMING("value-fetch", AT(values.fetch_usec), "30s", MS, 10 * M),
 	TIMING("value-retry", AT(values.retry_usec), "1min", 0, H),
 

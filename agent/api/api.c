@@ -303,13 +303,16 @@ check_post(const struct http_head *h, struct err *e)
 bool
 request_admitted(struct api *a, struct http_exchange *x, enum policy_kind kind)
 {
+	struct policy_query q = { .kind = kind, .account = "default" };
+	uint64_t now = api_now(a);
 	struct err e;
 
 	if (client_check(a->clients, request_client(x), a->ctx.policy, a->ctx.host,
-			 &(struct policy_query){ .kind = kind,
-						 .account = "default" },
-			 api_now(a), true, &e) >= 0)
+			 &q, now, true, &e) >= 0) {
+		request_granted(a, x, &q, now);
 		return true;
+	}
+	request_denied(a, x, &q, now, &e);
 	reply_error(x, &e);
 	return false;
 }
@@ -440,6 +443,7 @@ api_new(const struct api_context *ctx, const struct api_options *o)
 	a->ctx = *ctx;
 	a->opt = *o;
 	a->limit = limit_new(&o->limit);
+	a->audit = audit_new(&o->audit, api_audit_write, NULL);
 	a->clients = clients_new(&(struct clients_options){
 		.max_per_peer = o->connections_per_peer,
 		.share = o->connections_share,
@@ -466,6 +470,7 @@ api_free(struct api *a)
 
 	limit_free(a->limit);
 	clients_free(a->clients);
+	audit_free(a->audit, api_now(a));
 	buf_free(&a->audience);
 	free(a);
 	return NULL;

@@ -9,6 +9,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "api/audit.h"
 #include "api/limit.h"
 #include "api/policy.h"
 #include "api/values.h"
@@ -33,6 +34,7 @@ struct api_options {
 	uint64_t recheck_usec;	/* how long a verdict outlives a look at its peer */
 	size_t max_audience;	/* bytes */
 	struct limit_options limit;	/* flights that one peer may start */
+	struct audit_options audit;
 };
 
 /* What the api works with; all of it outlives it. */

@@ -8,6 +8,7 @@
 
 #include "api/requests.h"
 #include "base/json.h"
+#include "base/text.h"
 
 /* gce-oidc reads answers of up to 64 KiB; an entry of the cache takes at most
    ENTRY_MAX, its audience escaped; the account's scopes get a share, too. */
@@ -310,6 +311,7 @@ v1_status(struct api *a, struct http_exchange *x)
 void
 v1_flush(struct api *a, struct http_exchange *x)
 {
+	char shown[TEXT_SHOW_SIZE];
 	const char *audience = NULL;
 	struct err e;
 
@@ -325,9 +327,13 @@ v1_flush(struct api *a, struct http_exchange *x)
 		return reply_error(x, &e);
 
 	flows_flush(a->ctx.flows);
-	if (audience)
+	if (audience) {
 		broker_flush_audience(a->ctx.broker, audience);
-	else
+		request_did(x, "tokens for %s flushed",
+			    text_show_str(shown, audience));
+	} else {
 		broker_flush(a->ctx.broker);
+		request_did(x, "all tokens flushed");
+	}
 	reply_counted(x, API_CODE_OK, &(struct http_reply){ .status = 204 });
 }

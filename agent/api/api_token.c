@@ -55,16 +55,29 @@ request_account(const struct api *a, const char *name, const char **ret,
 		       text_show_str(shown, name));
 }
 
+static struct policy_query
+query_for(const char *audience)
+{
+	return (struct policy_query){
+		.kind = POLICY_ID,
+		.account = "default",
+		.audience = audience,
+	};
+}
+
 static int
 check_policy(struct api *a, struct http_exchange *x, const char *audience,
 	     bool cold, struct err *e)
 {
-	return client_check(a->clients, request_client(x), a->ctx.policy,
-		a->ctx.host, &(struct policy_query){
-			.kind = POLICY_ID,
-			.account = "default",
-			.audience = audience,
-		}, http_exchange_now(x), cold, e);
+	struct policy_query q = query_for(audience);
+	uint64_t now = http_exchange_now(x);
+	int r;
+
+	r = client_check(a->clients, request_client(x), a->ctx.policy, a->ctx.host,
+			 &q, now, cold, e);
+	if (r < 0)
+		request_denied(a, x, &q, now, e);
+	return r;
 }
 
 static int
@@ -104,8 +117,9 @@ lines_add(struct lines *l, const char *s)
 	l->len += len;
 }
 
+/* check_policy() has just said yes. */
 static void
-send_token(struct http_exchange *x, const struct token_question *q,
+send_token(struct api *a, struct http_exchange *x, const struct token_question *q,
 	   const struct token *t, const struct token_now *now,
 	   enum broker_source source)
 {
@@ -115,6 +129,7 @@ send_token(struct http_exchange *x, const struct token_question *q,
 		[BROKER_SHARED] = "\r\nGce-Oidc-Cache: shared\r\nGce-Oidc-Flow: ",
 	};
 	enum token_format is = token_is_full(t) ? TOKEN_FULL : TOKEN_STANDARD;
+	struct policy_query asked = query_for(q->audience);
 	struct lines fields _unset_;
 	char left[TEXT_U64_SIZE];
 	const char *text;
@@ -132,6 +147,7 @@ send_token(struct http_exchange *x, const struct token_question *q,
 	if (is != q->format || (q->any_format && is == TOKEN_FULL))
 		lines_add(&fields, is == TOKEN_FULL ? "Gce-Oidc-Format: full\r\n"
 				: "Gce-Oidc-Format: standard\r\n");
+	request_granted(a, x, &asked, http_exchange_now(x));
 	text = token_reveal(t, &len);
 	reply_ok(x, q->content_type, fields.text, text, len);
 }
@@ -142,7 +158,7 @@ send_waiting(const struct waiting *w, const struct token *t,
 {
 	struct token_now now = clock_now(w->api->ctx.clock);
 
-	send_token(w->x, &w->q, t, &now, source);
+	send_token(w->api, w->x, &w->q, t, &now, source);
 }
 
 static void
@@ -314,7 +330,7 @@ reply_noted(struct api *a, struct http_exchange *x, const struct noted *n)
 	}
 	t = broker_hit(a->ctx.broker, n->key, &n->want, &now);
 	if (t)
-		send_token(x, &n->q, t, &now, BROKER_HIT);
+		send_token(a, x, &n->q, t, &now, BROKER_HIT);
 	return t != NULL;
 }
 

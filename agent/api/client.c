@@ -23,13 +23,17 @@ struct share {
 	size_t buffers;		/* bytes */
 };
 
-/* What was asked of which policy; counted. */
+/* What was asked of which policy by which peer, and the rule that admits it;
+   counted. */
 struct verdict {
 	LIST_ENTRY(verdict) chain;
 	unsigned refs;
-	uint64_t generation;	/* of the policy */
+	bool once;		/* asked with scopes: answers no other question */
 	enum policy_kind kind;
-	char *account, *audience;
+	uint64_t generation;	/* of the policy */
+	uint64_t owner;
+	char *account, *audience, *rule;
+	struct audit_seen *note;
 };
 
 struct clients {
@@ -228,7 +232,8 @@ static bool
 verdict_is(const struct verdict *q, uint64_t generation,
 	    const struct policy_query *asked)
 {
-	return q->generation == generation && q->kind == asked->kind &&
+	return !q->once && q->generation == generation &&
+		q->kind == asked->kind &&
 		same(q->account, asked->account) &&
 		same(q->audience, asked->audience);
 }
@@ -240,23 +245,28 @@ verdict_unref(struct verdict *q)
 		return NULL;
 
 	LIST_REMOVE(q, chain);
+	audit_seen_unref(q->note);
 	free(q->account);
 	free(q->audience);
+	free(q->rule);
 	free(q);
 	return NULL;
 }
 
 /* Thousands of clients ask a few questions: they share them. */
 static struct verdict *
-verdict_get(struct clients *all, uint64_t generation,
-	     const struct policy_query *asked)
+verdict_get(struct clients *all, uint64_t owner, uint64_t generation,
+	    const struct policy_query *asked, const char *rule)
 {
 	const char *audience = asked->audience ?: "";
-	size_t i = hash_bytes(&all->hash, audience, strlen(audience)) % BUCKETS;
+	uint64_t hash = hash_bytes(&all->hash, audience, strlen(audience));
+	size_t i = (hash ^ owner) % BUCKETS;
 	struct verdict *q;
 
 	LIST_FOREACH(q, &all->verdicts[i], chain) {
-		if (verdict_is(q, generation, asked)) {
+		if (!asked->scopes && q->owner == owner &&
+		    verdict_is(q, generation, asked) &&
+		    strcmp(q->rule, rule) == 0) {
 			q->refs++;
 			return q;
 		}
@@ -264,6 +274,9 @@ verdict_get(struct clients *all, uint64_t generation,
 
 	q = xcalloc(1, sizeof(*q));
 	q->refs = 1;
+	q->once = asked->scopes != NULL;
+	q->owner = owner;
+	q->rule = xstrdup(rule);
 	q->generation = generation;
 	q->kind = asked->kind;
 	q->account = asked->account ? xstrdup(asked->account) : NULL;
@@ -290,6 +303,7 @@ client_check(struct clients *all, struct client *c, const struct policy *policy,
 	     uint64_t now, bool cold, struct err *e)
 {
 	uint64_t generation = policy_generation(policy);
+	const char *rule;
 	int r;
 
 	if (cold || now - c->looked >= all->opt.recheck_usec) {
@@ -297,14 +311,26 @@ client_check(struct clients *all, struct client *c, const struct policy *policy,
 		c->looked = now;
 		c->admitted = verdict_unref(c->admitted);
 	}
-	/* Scopes are no part of the key: with them nothing is kept. */
+	/* Scopes are no part of the key: with them each is judged anew. */
 	if (!q->scopes && c->admitted && verdict_is(c->admitted, generation, q))
 		return 0;
 
 	c->admitted = verdict_unref(c->admitted);
-	r = policy_check(policy, &c->peer, host, q, NULL, e);
+	r = policy_check(policy, &c->peer, host, q, &rule, e);
 	peer_trim(&c->peer);
-	if (r >= 0 && !q->scopes)
-		c->admitted = verdict_get(all, generation, q);
+	if (r >= 0)
+		c->admitted = verdict_get(all, c->owner, generation, q, rule);
 	return r;
+}
+
+const char *
+client_rule(const struct client *c)
+{
+	return c->admitted->rule;
+}
+
+struct audit_seen **
+client_note(struct client *c)
+{
+	return &c->admitted->note;
 }

@@ -8,6 +8,7 @@
    facts were when it connected.  Strangers count for themselves: root of a
    container takes nothing from root. */
 
+#include "api/audit.h"
 #include "api/peer.h"
 #include "api/policy.h"
 #include "base/base.h"
@@ -15,7 +16,8 @@
 #include "base/text.h"
 
 struct clients;		/* all of them: the tables of shares and of verdicts */
-struct verdict;	/* an admission with its whole key; the same for many clients */
+struct verdict;	/* an admission with its whole key; the same for many clients
+		   of one peer */
 
 /* One for each connection, of which there may be thousands: packed. */
 struct client {
@@ -72,3 +74,8 @@ int client_check(struct clients *all, struct client *c,
 		 const struct policy *policy, const struct peer_host *host,
 		 const struct policy_query *q, uint64_t now, bool cold,
 		 struct err *e);
+
+/* Of the last client_check(), which said yes: by which rule, good until the next
+   one; and where the audit leaves a note about what was asked. */
+const char *client_rule(const struct client *c);
+struct audit_seen **client_note(struct client *c);

@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "api/api.h"
+#include "api/audit.h"
 #include "api/client.h"
 
 /* Requests are counted by route and by what they were answered: the kind of
@@ -20,6 +21,7 @@ struct api {
 	struct api_options opt;
 	struct limit *limit;
 	struct clients *clients;
+	struct audit *audit;
 	struct buf audience;		/* of the request being handled */
 	uint64_t answers[API_ROUTES][API_CODES];
 	uint64_t rate_limited;		/* flights refused by limit */
@@ -52,6 +54,18 @@ struct client *request_client(const struct http_exchange *x);
    (POLICY_ADMIN)?  Where not it has been answered. */
 bool request_admitted(struct api *a, struct http_exchange *x,
 		      enum policy_kind kind);
+
+/* api_audit.c: what the policy said to the client just now, on its way to the log.
+   now: CLOCK_BOOTTIME. */
+void request_granted(struct api *a, struct http_exchange *x,
+		     const struct policy_query *q, uint64_t now);
+void request_denied(struct api *a, struct http_exchange *x,
+		    const struct policy_query *q, uint64_t now,
+		    const struct err *e);
+/* An action that it was admitted to, and that is done: always logged, with who it
+   was.  Words like "all tokens flushed"; text from outside shown already. */
+void request_did(struct http_exchange *x, const char *fmt, ...) _printf_(2, 3);
+audit_write_fn api_audit_write;
 
 /* The one way out; code is what the answer is counted as. */
 void reply_counted(struct http_exchange *x, int code, const struct http_reply *r);

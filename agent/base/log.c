@@ -20,7 +20,7 @@
 #define IDENTIFIER	"gce-oidc-agent"
 #define JOURNAL_SOCKET	"/run/systemd/journal/socket"
 #define MESSAGE_MAX	2048		/* bytes, with the NUL */
-#define FIELDS_MAX	8
+#define FIELDS_MAX	12
 #define ENTRY_MAX	(8 * 1024)	/* all of an entry; fits a datagram */
 
 static struct {

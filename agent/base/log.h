@@ -20,7 +20,7 @@ struct log_field {
 	char value[256];
 };
 
-/* At most 8 fields; names are the journal's: A-Z, 0-9 and underscore. */
+/* At most 12 fields; names are the journal's: A-Z, 0-9 and underscore. */
 #define LOG_NO_FIELDS	NULL
 
 enum log_target { LOG_TARGET_STDERR, LOG_TARGET_JOURNAL };

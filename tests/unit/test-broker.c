@@ -1133,7 +1133,8 @@ a_refresh_that_fails_with_its_caller_is_tried_again(void **state)
 	struct caller demands = { .want.min_left = 100 };
 	struct world *w = *state;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	w->opt.want.wish_usec = 0;
 	begin(w);
 	cached(w, "a", 3000, 2);		/* due in 1 s */
@@ -1152,7 +1153,8 @@ a_token_in_use_is_refreshed_however_often_that_failed(void **state)
 {
 	struct world *w = *state;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 1 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 1 };
 	w->opt.want.wish_usec = 0;
 	begin(w);
 	cached(w, "a", 3000, 3);
@@ -1691,7 +1693,8 @@ a_warm_audience_that_a_clock_has_made_expire_is_fetched_anew(void **state)
 	static char *const list[] = { (char *)"a", NULL };
 	struct world *w = *state;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	begin(w);
 	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
 	RUN_UNTIL(w->event, begun == 1);
@@ -1714,7 +1717,8 @@ a_warm_audience_is_looked_for_again_when_its_token_ends(void **state)
 	struct world *w = *state;
 	uint64_t began;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	begin(w);
 	assert_int_equal(broker_keep_warm(w->b, list, NULL), 0);
 	RUN_UNTIL(w->event, begun == 1);
@@ -2090,7 +2094,8 @@ callers_leave_a_place_for_what_is_ahead_of_an_expiry(void **state)
 	struct caller x[8] = { { .r = 0 } };
 	struct world *w = *state;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	w->opt.want.wish_usec = 0;
 	w->opt.max_flights = 8;
 	begin(w);
@@ -2117,7 +2122,8 @@ an_owner_s_own_flood_stops_no_refresh_of_its_tokens(void **state)
 	struct caller x[3] = { { .r = 0 } };
 	struct world *w = *state;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	w->opt.want.wish_usec = 0;
 	w->opt.max_flights = 8;
 	w->opt.peer_share = 25;
@@ -2145,7 +2151,8 @@ what_a_caller_has_queued_goes_ahead_of_an_expiry(void **state)
 	struct caller x = { 0 }, y = { 0 }, z = { 0 }, demands = { 0 };
 	struct world *w = *state;
 
-	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0, 2 };
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_SEC, 2 };
 	w->opt.want.wish_usec = 0;
 	w->opt.max_flights = 4;
 	begin(w);

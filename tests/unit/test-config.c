@@ -566,7 +566,8 @@ static const struct {
 	  ":1: rule name a b: expected at most 64 letters, digits and - _ ." },
 	{ LEN("[agent]\npolicy = permissive\n"),
 	  ":2: unknown key policy in [agent]" },
-	{ LEN("[agent]\naudit = new\n"), ":2: unknown key audit in [agent]" },
+	{ LEN("[agent]\naudit = some\n"), ":2: audit: bad value \"some\": "
+	  "expected none, denied, new or all" },
 	{ LEN("[upstream]\nuniverse = x.example\n"),
 	  ":2: unknown key universe in [upstream]" },
 	{ LEN("[cache]\nlukewarm = x\n"),

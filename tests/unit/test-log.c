@@ -133,13 +133,14 @@ lines_and_values_are_bounded(void **state)
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
 	f = log_field("A", "%s", longer);
-	log_info(LOG_FIELDS(f, f, f, f, f, f, f, log_field("H", "%s", longer),
-			    log_field("I", "%s", longer)), "%s", longer);
+	log_info(LOG_FIELDS(f, f, f, f, f, f, f, f, f, f, f,
+			    log_field("L", "%s", longer),
+			    log_field("M", "%s", longer)), "%s", longer);
 	assert_true(journal_read(*state, entry, sizeof(entry)) > 0);
 	assert_int_equal(strchr(entry, '\n') - entry, strlen("MESSAGE=") + 2047);
 	assert_non_null(strstr(entry, "xxx...\nPRIORITY=6\n"));
-	assert_int_equal(strlen(strstr(entry, "\nH=")), 1 + 2 + 255 + 1);
-	assert_null(strstr(entry, "\nI="));
+	assert_int_equal(strlen(strstr(entry, "\nL=")), 1 + 2 + 255 + 1);
+	assert_null(strstr(entry, "\nM="));
 }
 
 /* A journal that does not read neither stops us nor goes unnoticed. */
