@@ -23,16 +23,24 @@ struct limit *
 limit_new(const struct limit_options *o)
 {
 	struct limit *l;
-	double each;
 
-	assert(o->per_second > 0 && o->burst > 0 && o->peers > 0);
+	assert(o->peers > 0);
 
 	l = xcalloc(1, sizeof(*l) + o->peers * sizeof(l->buckets[0]));
-	each = (double)USEC_PER_SEC / o->per_second;
+	l->n = o->peers;
+	limit_configure(l, o);
+	return l;
+}
+
+void
+limit_configure(struct limit *l, const struct limit_options *o)
+{
+	double each = (double)USEC_PER_SEC / o->per_second;
+
+	assert(o->per_second > 0 && o->burst > 0);
+
 	l->each_usec = each < 1 ? 1 : (uint64_t)each;
 	l->depth_usec = l->each_usec * o->burst;
-	l->n = o->peers;
-	return l;
 }
 
 struct limit *

@@ -16,6 +16,8 @@ struct limit_options {
 };
 
 struct limit *limit_new(const struct limit_options *o);
+/* Another rate and size from now on; the number of buckets stays. */
+void limit_configure(struct limit *l, const struct limit_options *o);
 struct limit *limit_free(struct limit *l);
 DEFINE_CLEANUP(struct limit *, limit_free)
 

@@ -221,6 +221,18 @@ server_add_sources(struct http_server *s)
 	return 0;
 }
 
+static void
+server_set_timeouts(struct http_server *s)
+{
+	const struct http_server_options *o = &s->opt;
+
+	s->timeouts[QUEUE_IDLE] = s->timeouts[QUEUE_STRANGERS] = o->idle_usec;
+	s->timeouts[QUEUE_HEAD] = o->head_usec;
+	s->timeouts[QUEUE_BODY] = o->body_usec;
+	s->timeouts[QUEUE_WRITE] = o->write_usec;
+	s->timeouts[QUEUE_LINGER] = SERVER_LINGER_USEC;
+}
+
 int
 http_server_new(sd_event *event, const struct http_server_options *o,
 		const struct http_server_ops *ops, void *userdata,
@@ -238,11 +250,7 @@ http_server_new(sd_event *event, const struct http_server_options *o,
 	s->userdata = userdata;
 	s->armed = UINT64_MAX;
 	s->date = -1;
-	s->timeouts[QUEUE_IDLE] = s->timeouts[QUEUE_STRANGERS] = o->idle_usec;
-	s->timeouts[QUEUE_HEAD] = o->head_usec;
-	s->timeouts[QUEUE_BODY] = o->body_usec;
-	s->timeouts[QUEUE_WRITE] = o->write_usec;
-	s->timeouts[QUEUE_LINGER] = SERVER_LINGER_USEC;
+	server_set_timeouts(s);
 	for (unsigned q = 0; q < QUEUES; q++)
 		TAILQ_INIT(&s->queues[q]);
 
@@ -320,6 +328,41 @@ http_server_listen(struct http_server *s, int fd, int tag, struct err *e)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	s->n_listeners++;
 	return 0;
+}
+
+/* What was to last for the old time ends after the new one. */
+static uint64_t
+server_shift(uint64_t end, uint64_t old, uint64_t new)
+{
+	uint64_t begun = end - MIN(old, end);
+
+	return begun + MIN(new, UINT64_MAX - begun);
+}
+
+void
+http_server_configure(struct http_server *s, const struct http_server_options *o)
+{
+	struct http_server_options old = s->opt;
+	uint64_t before[QUEUES_TIMED];
+	struct conn *c;
+
+	memcpy(before, s->timeouts, sizeof(before));
+	s->opt = *o;
+	s->opt.every_answer = old.every_answer;
+	server_set_timeouts(s);
+
+	/* The whole queue moves: its first stays the first to expire. */
+	for (unsigned q = 0; q < QUEUE_CLOSED; q++) {
+		TAILQ_FOREACH(c, &s->queues[q], link) {
+			c->expires = server_shift(c->expires, old.lifetime_usec,
+						  o->lifetime_usec);
+			if (q < QUEUES_TIMED)
+				c->deadline = server_shift(c->deadline, before[q],
+							   s->timeouts[q]);
+		}
+	}
+	if (s->n_conns > 0)
+		server_arm(s, http_server_now(s));
 }
 
 void

@@ -83,6 +83,11 @@ DEFINE_CLEANUP(struct http_server *, http_server_free)
 /* Serve a listening socket; the server owns fd from here on, also on failure. */
 int http_server_listen(struct http_server *s, int fd, int tag, struct err *e);
 
+/* Other limits and times from now on, also for the connections that are there;
+   every_answer stays what it was.  May be called from a handler. */
+void http_server_configure(struct http_server *s,
+			   const struct http_server_options *o);
+
 /* Stop: no new connections (closes the listeners), every answer closes its
    connection; idle ones are closed by the loop, after a look whether a request
    has come in on them; new ones, which have not asked yet, and requests that have

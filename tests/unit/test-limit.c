@@ -98,6 +98,25 @@ odd_rates_and_clocks(void **state _unused_)
 	limit_free(limit_free(l));
 }
 
+static void
+another_rate_holds_at_once_and_forgets_nothing(void **state _unused_)
+{
+	struct limit *l = limit_of(1, 2, 8);
+	uint64_t wait = 0, now = START;
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(limit_take(l, 7, now, &wait), 0);
+	limit_configure(l, &(struct limit_options){
+		.per_second = 10, .burst = 2, .peers = 8 });
+	assert_int_equal(limit_take(l, 7, now, &wait), -EAGAIN);
+	now += 2 * USEC_PER_SEC;
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(limit_take(l, 7, now, &wait), 0);
+	assert_int_equal(limit_take(l, 7, now, &wait), -EAGAIN);
+	assert_int_equal(wait, USEC_PER_SEC / 10);
+	limit_free(l);
+}
+
 int
 main(void)
 {
@@ -106,6 +125,7 @@ main(void)
 		cmocka_unit_test(peers_have_buckets_of_their_own),
 		cmocka_unit_test(full_buckets_are_forgotten_first_then_the_fullest),
 		cmocka_unit_test(odd_rates_and_clocks),
+		cmocka_unit_test(another_rate_holds_at_once_and_forgets_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

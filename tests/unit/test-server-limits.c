@@ -77,6 +77,36 @@ idle_connection_is_closed_in_silence(void **state _unused_)
 }
 
 static void
+other_times_hold_for_those_who_are_connected(void **state _unused_)
+{
+	struct http_server_options o = roomy();
+	struct fixture *f = start(&o);
+	int idle = client(f), asked = client(f), waiting = client(f);
+
+	say(f, asked, ASK("/now"));
+	expect(f, asked, HELLO);
+	say(f, waiting, ASK("/later"));
+	UNTIL(f, f->n_waiting == 1);
+
+	/* By far more than all of them have waited; then by far less. */
+	o.idle_usec *= 2;
+	http_server_configure(f->server, &o);
+	say(f, asked, ASK("/now"));
+	expect(f, asked, HELLO);
+	o.idle_usec = TINY;
+	http_server_configure(f->server, &o);
+	expect_end(f, idle);
+	expect_end(f, asked);
+
+	o.lifetime_usec = 0;
+	http_server_configure(f->server, &o);
+	later(f, 0);
+	expect(f, waiting, HELLO_CLOSE);
+	expect_end(f, waiting);
+	server_stop(f);
+}
+
+static void
 waiting_has_no_time_out_here(void **state _unused_)
 {
 	struct http_server_options o = roomy();
@@ -483,6 +513,7 @@ main(void)
 		cmocka_unit_test(slow_head_is_answered_408),
 		cmocka_unit_test(slow_body_is_answered_408),
 		cmocka_unit_test(idle_connection_is_closed_in_silence),
+		cmocka_unit_test(other_times_hold_for_those_who_are_connected),
 		cmocka_unit_test(waiting_has_no_time_out_here),
 		cmocka_unit_test(unread_output_ends_the_connection),
 		cmocka_unit_test(old_connection_is_closed_behind_its_answer),
