@@ -282,6 +282,9 @@ agent_serve(struct agent *agent, struct err *e)
 	r = peer_host_new(&agent->host);
 	if (r < 0)
 		return err_sys(e, -r, "cannot read our own /proc entries");
+	r = agent_reload_on_hangup(agent, e);
+	if (r < 0)
+		return r;
 	agent->values = values_new(agent->event, agent->http, &config->at,
 				   &config->values);
 	agent->api = api_new(&(struct api_context){
@@ -295,6 +298,8 @@ agent_serve(struct agent *agent, struct err *e)
 		.clock = agent->clock,
 		.policy = config->policy,
 		.host = agent->host,
+		.reload = agent_reload,
+		.userdata = agent,
 	}, &config->api);
 
 	if (config->warm) {
@@ -365,7 +370,8 @@ say_started(const struct agent *agent)
 }
 
 int
-agent_run(struct config *config, const char *socket_path)
+agent_run(struct config *config, const struct agent_source *from,
+	  const char *socket_path)
 {
 	_cleanup_(agent_freep) struct agent *agent = NULL;
 	struct err e;
@@ -373,6 +379,8 @@ agent_run(struct config *config, const char *socket_path)
 
 	raise_fd_limit(&config->server);
 	r = agent_new(config, &agent, &e);
+	if (r >= 0)
+		agent->from = *from;
 	if (r >= 0)
 		r = agent_serve(agent, &e);
 	if (r >= 0)

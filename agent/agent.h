@@ -9,15 +9,26 @@
 
 /* Exit statuses beyond 0 and 1, from sysexits.h. */
 #define AGENT_EXIT_USAGE	64
-#define AGENT_EXIT_NO_METADATA	69
+#define AGENT_EXIT_UNAVAILABLE	69	/* no agent, no metadata server */
 #define AGENT_EXIT_CONFIG	78
 
 /* Where sockets are bound without --socket and without any passed in. */
 #define AGENT_SOCKET_DEFAULT	"/run/gce-oidc-agent/agent.sock"
 
+/* Where the configuration comes from, also on reload. */
+struct agent_source {
+	struct config_paths paths;
+	bool by_hand;
+};
+
 /* Serve until told to stop.  socket_path: --socket, or NULL.  Takes config over.
    Returns the exit status; what went wrong has been logged. */
-int agent_run(struct config *config, const char *socket_path);
+int agent_run(struct config *config, const struct agent_source *from,
+	      const char *socket_path);
+
+/* Have the agent at this socket read its configuration anew.  Returns the exit
+   status, and has said why where that is not 0. */
+int agent_ask_reload(const char *socket_path);
 
 /* One whole fetch in the foreground; the token goes to standard output. */
 int agent_fetch(struct config *config, const char *audience);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The insides of the agent, for agent.c, detect.c and fetch.c only. */
+/* The insides of the agent, for agent.c, detect.c, fetch.c and reload.c
+   only. */
 
 #include <systemd/sd-event.h>
 
@@ -10,7 +11,8 @@
 #include "http/listen.h"
 
 struct agent {
-	struct config *config;
+	struct config *config;		/* what is in force */
+	struct agent_source from;
 	sd_event *event;
 	struct peer_host *host;
 	struct http_client *http;
@@ -34,6 +36,11 @@ int agent_new(struct config *config, struct agent **ret, struct err *e);
 struct agent *agent_free(struct agent *agent);
 DEFINE_CLEANUP(struct agent *, agent_free)
 
-/* detect.c: end the event loop with AGENT_EXIT_NO_METADATA where there is no
+/* reload.c: read the configuration anew and put it in force; see api_context. */
+int agent_reload(void *agent, struct buf *later, struct err *e);
+/* The same on SIGHUP. */
+int agent_reload_on_hangup(struct agent *agent, struct err *e);
+
+/* detect.c: end the event loop with AGENT_EXIT_UNAVAILABLE where there is no
    metadata server to serve from, and nobody said that there would be. */
 int agent_detect(struct agent *agent, struct err *e);

@@ -12,6 +12,7 @@
 #include "api/policy.h"
 #include "api/values.h"
 #include "base/base.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "config_file.h"
 #include "config_record.h"
@@ -62,6 +63,10 @@ extern const char config_default_text[];
 int config_load(const struct config_paths *paths, bool by_hand,
 		config_note_fn *note, void *userdata,
 		struct config **ret, struct err *e);
+/* Put in force what a newly read configuration says and a running agent can change,
+   with the policy; both stay whole.  later gets a line for each setting that takes
+   a restart and stays what it was. */
+void config_adopt(struct config *running, struct config *new, struct buf *later);
 /* The whole configuration as a file that says the same, each setting under a
    comment with where it was written; defaults, too. */
 void config_dump(const struct config *c, FILE *out);

@@ -376,6 +376,58 @@ config_option_is_list(const struct config_option *o)
 	return o->parse == parse_flows || o->parse == parse_warm;
 }
 
+static bool
+same_string(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool
+same_list(char *const *a, char *const *b)
+{
+	if (!a || !b)
+		return a == b;
+	for (; *a && *b && strcmp(*a, *b) == 0; b++)
+		a++;
+	return !*a && !*b;
+}
+
+/* What a parser makes, by its size. */
+static size_t
+option_size(const struct config_option *o)
+{
+	if (o->parse == parse_time)
+		return sizeof(uint64_t);
+	if (o->parse == parse_size)
+		return sizeof(size_t);
+	if (o->parse == parse_rate)
+		return sizeof(double);
+	if (o->parse == parse_bool)
+		return sizeof(bool);
+	if (o->parse == parse_level)
+		return sizeof(int);
+	if (o->parse == parse_verify)
+		return sizeof(enum flow_verify);
+	if (o->parse == parse_flows)
+		return sizeof(((struct config *)NULL)->flows);
+	assert(o->parse == parse_unsigned || o->parse == parse_percent);
+	return sizeof(unsigned);
+}
+
+bool
+config_option_same(const struct config_option *o, const struct config *a,
+		   const struct config *b)
+{
+	const char *p = (const char *)a + o->offset;
+	const char *q = (const char *)b + o->offset;
+
+	if (o->parse == parse_string)
+		return same_string(*(char *const *)p, *(char *const *)q);
+	if (o->parse == parse_warm)
+		return same_list(*(char **const *)p, *(char **const *)q);
+	return memcmp(p, q, option_size(o)) == 0;
+}
+
 int
 config_option_set(struct config *c, const struct config_option *o,
 		  const char *value, struct err *e)

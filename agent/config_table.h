@@ -33,6 +33,10 @@ const char *config_section_name(const char *section);
 /* Do its values add up? */
 bool config_option_is_list(const struct config_option *o);
 
+/* Is its value the same in both? */
+bool config_option_same(const struct config_option *o, const struct config *a,
+			const struct config *b);
+
 /* Put a value where it belongs; e has words that begin with the key. */
 int config_option_set(struct config *c, const struct config_option *o,
 		      const char *value, struct err *e);

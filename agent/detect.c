@@ -40,7 +40,7 @@ on_detect_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
 		  agent->config->at.metadata,
 		  (unsigned long long)(agent->config->detect_usec / USEC_PER_SEC),
 		  last ? last->msg : "no answer at all");
-	sd_event_exit(agent->event, AGENT_EXIT_NO_METADATA);
+	sd_event_exit(agent->event, AGENT_EXIT_UNAVAILABLE);
 	return 0;
 }
 

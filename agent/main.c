@@ -14,6 +14,7 @@
 
 static const char usage[] =
 	"Usage: gce-oidc-agent [OPTIONS]\n"
+	"       gce-oidc-agent reload [--socket=PATH]\n"
 	"\n"
 	"Serve Google ID tokens of this VM's service account to local processes.\n"
 	"\n"
@@ -24,15 +25,34 @@ static const char usage[] =
 	"  --dump-config      print what is in force, and where it was written\n"
 	"  --explain FACTS... what the policy says to a peer, from files alone:\n"
 	"                     user=web [group=www] audience=https://a.example\n"
+	"  reload             have the running agent read its files anew, and\n"
+	"                     tell its verdict\n"
 	"  --fetch=AUDIENCE   fetch one ID token, print it and exit\n"
 	"  --help, --version\n";
 
 struct options {
 	const char *config, *socket, *fetch;
-	bool check, dump, explain;
+	bool check, dump, explain, reload;
 	char **facts;		/* of --explain, n_facts of them */
 	size_t n_facts;
 };
+
+/* What is no option: facts, or a command. */
+static int
+parse_words(char **words, size_t n, struct options *o)
+{
+	if (o->explain) {
+		o->facts = words;
+		o->n_facts = n;
+		return 0;
+	}
+	o->reload = n > 0 && strcmp(words[0], "reload") == 0;
+	if (n <= (o->reload ? 1 : 0))
+		return 0;
+	fprintf(stderr, "gce-oidc-agent: unexpected argument %s\n%s",
+		words[o->reload ? 1 : 0], usage);
+	return -1;
+}
 
 /* 0: go on.  1: done, exit 0.  Negative: told what is wrong. */
 static int
@@ -86,15 +106,7 @@ parse_options(int argc, char **argv, struct options *o)
 			return -1;
 		}
 	}
-	if (o->explain) {
-		o->facts = argv + optind;
-		o->n_facts = (size_t)(argc - optind);
-	} else if (optind < argc) {
-		fprintf(stderr, "gce-oidc-agent: unexpected argument %s\n%s",
-			argv[optind], usage);
-		return -1;
-	}
-	return 0;
+	return parse_words(argv + optind, (size_t)(argc - optind), o);
 }
 
 static void
@@ -150,7 +162,8 @@ close_to_others(void)
 int
 main(int argc, char **argv)
 {
-	struct config_paths paths = config_paths_installed;
+	struct agent_source from = { .paths = config_paths_installed,
+				     .by_hand = service_by_hand() };
 	struct options o = { 0 };
 	struct config *config;
 	struct err e;
@@ -163,8 +176,10 @@ main(int argc, char **argv)
 	if (r != 0)
 		return r > 0 ? 0 : AGENT_EXIT_USAGE;
 
-	paths.single = o.config;
-	r = config_load(&paths, service_by_hand() || asks_config(&o),
+	if (o.reload)
+		return agent_ask_reload(o.socket ?: AGENT_SOCKET_DEFAULT);
+	from.paths.single = o.config;
+	r = config_load(&from.paths, from.by_hand || asks_config(&o),
 			o.check ? on_note : NULL, NULL, &config, &e);
 	if (r < 0) {
 		log_error(LOG_NO_FIELDS, "configuration: %s", e.msg);
@@ -173,7 +188,8 @@ main(int argc, char **argv)
 	if (asks_config(&o))
 		return answer_config(&o, config);
 	log_set_level(config->log_level);
-	r = o.fetch ? agent_fetch(config, o.fetch) : agent_run(config, o.socket);
+	r = o.fetch ? agent_fetch(config, o.fetch)
+		    : agent_run(config, &from, o.socket);
 
 	/* Every secret is wiped: a leak checker may look now. */
 	prctl(PR_SET_DUMPABLE, 1);

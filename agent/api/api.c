@@ -24,6 +24,7 @@ static const struct route {
 	{ "/computeMetadata",	true,	false,	metadata_get,	NULL },
 	{ "/metrics",		false,	false,	metrics_get,	NULL },
 	{ "/v1/flush",		false,	false,	NULL,		v1_flush },
+	{ "/v1/reload",		false,	false,	NULL,		v1_reload },
 	{ "/v1/status",		false,	false,	v1_status,	NULL },
 	{ "/v1/token",		false,	false,	v1_token,	NULL },
 	{ "/v1/whoami",		false,	false,	v1_whoami,	NULL },
@@ -382,7 +383,8 @@ api_privileged(void *userdata, void *ctx)
 {
 	struct api *a = userdata;
 
-	return client_is_root(ctx, a->ctx.host);
+	/* The agent's own is the command that reloads. */
+	return client_is_agent(ctx) || client_is_root(ctx, a->ctx.host);
 }
 
 static bool
@@ -435,24 +437,45 @@ api_admit_flight(void *userdata, uint64_t owner, struct err *e)
 	return -EAGAIN;
 }
 
+static struct clients_options
+clients_options(const struct api_options *o)
+{
+	return (struct clients_options){
+		.max_per_peer = o->connections_per_peer,
+		.share = o->connections_share,
+		.peer_buffers = o->peer_buffers,
+		.recheck_usec = o->recheck_usec,
+	};
+}
+
 struct api *
 api_new(const struct api_context *ctx, const struct api_options *o)
 {
 	struct api *a = xcalloc(1, sizeof(*a));
+	struct clients_options clients;
 
 	a->ctx = *ctx;
 	a->opt = *o;
 	a->limit = limit_new(&o->limit);
 	a->audit = audit_new(&o->audit, api_audit_write, NULL);
-	a->clients = clients_new(&(struct clients_options){
-		.max_per_peer = o->connections_per_peer,
-		.share = o->connections_share,
-		.peer_buffers = o->peer_buffers,
-		.recheck_usec = o->recheck_usec,
-	});
+	clients = clients_options(o);
+	a->clients = clients_new(&clients);
 	a->audience = BUF_INIT(o->max_audience);
 	a->started = api_now(a);
 	return a;
+}
+
+void
+api_configure(struct api *a, const struct policy *policy,
+	      const struct api_options *o)
+{
+	struct clients_options clients = clients_options(o);
+
+	a->ctx.policy = policy;
+	a->opt = *o;
+	limit_configure(a->limit, &o->limit);
+	audit_configure(a->audit, &o->audit);
+	clients_configure(a->clients, &clients);
 }
 
 void

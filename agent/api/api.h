@@ -49,12 +49,20 @@ struct api_context {
 	const struct clock *clock;
 	const struct policy *policy;
 	struct peer_host *host;
+	/* For POST /v1/reload: 0, and in later a line for each setting that takes
+	   a restart; or the new configuration is bad, and e says why. */
+	int (*reload)(void *userdata, struct buf *later, struct err *e);
+	void *userdata;
 };
 
 struct api *api_new(const struct api_context *ctx, const struct api_options *o);
 /* The server must be gone. */
 struct api *api_free(struct api *a);
 DEFINE_CLEANUP(struct api *, api_free)
+/* Another policy and other options from now on, also for those who are connected
+   or wait; the old policy may be freed. */
+void api_configure(struct api *a, const struct policy *policy,
+		   const struct api_options *o);
 /* The agent stops: wait_for_change is answered at once, by those that wait as by
    those to come. */
 void api_stop(struct api *a);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* For those who look after the agent: /healthz, /v1/status, /v1/flush. */
+/* For those who look after the agent: /healthz, /v1/status, /v1/flush,
+   /v1/reload. */
 
 #include <inttypes.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #define STATUS_MAX	(60 * 1024)
 #define ENTRY_MAX	(6 * 1024)
 #define SCOPES_MAX	(8 * 1024)
+#define LATER_MAX	(16 * 1024)	/* a line for each key */
 
 /* Could a token be had now? */
 void
@@ -335,5 +337,39 @@ v1_flush(struct api *a, struct http_exchange *x)
 		broker_flush(a->ctx.broker);
 		request_did(x, "all tokens flushed");
 	}
+	reply_counted(x, API_CODE_OK, &(struct http_reply){ .status = 204 });
+}
+
+/* --- /v1/reload ------------------------------------------------------------ */
+
+/* Whatever the files say: else a file that admits nobody could not be mended. */
+static bool
+may_always_reload(const struct api *a, struct http_exchange *x)
+{
+	struct client *c = request_client(x);
+
+	return client_is_agent(c) || client_is_root(c, a->ctx.host);
+}
+
+void
+v1_reload(struct api *a, struct http_exchange *x)
+{
+	_cleanup_(buf_free) struct buf later = BUF_INIT(LATER_MAX);
+	struct err e;
+
+	if (!may_always_reload(a, x) && !request_admitted(a, x, POLICY_ADMIN))
+		return;
+	if (http_exchange_body(x).len > 0 ||
+	    http_exchange_head(x)->query.len > 0) {
+		err_set(&e, ERR_REQUEST, "reload takes no parameter and no body");
+		return reply_error(x, &e);
+	}
+	if (a->ctx.reload(a->ctx.userdata, &later, &e) < 0) {
+		e.kind = ERR_REQUEST;
+		e.status = 400;
+		return reply_error(x, &e);
+	}
+	if (later.len > 0)
+		return reply_ok(x, "text/plain", NULL, buf_str(&later), later.len);
 	reply_counted(x, API_CODE_OK, &(struct http_reply){ .status = 204 });
 }

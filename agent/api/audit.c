@@ -335,6 +335,13 @@ peer_of(struct audit *a, uint64_t owner, uint64_t now)
 	return p;
 }
 
+void
+audit_configure(struct audit *a, const struct audit_options *o)
+{
+	a->opt.mode = o->mode;
+	a->opt.repeat_usec = o->repeat_usec;
+}
+
 struct audit *
 audit_free(struct audit *a, uint64_t now)
 {

@@ -69,6 +69,8 @@ typedef void audit_write_fn(void *userdata, const struct audit_line *l);
 struct audit;
 struct audit *audit_new(const struct audit_options *o, audit_write_fn *write,
 			void *userdata);
+/* Another mode and pace from now on; its sizes stay. */
+void audit_configure(struct audit *a, const struct audit_options *o);
 /* Writes what is not written yet. */
 struct audit *audit_free(struct audit *a, uint64_t now);
 

@@ -55,6 +55,12 @@ clients_new(const struct clients_options *o)
 	return all;
 }
 
+void
+clients_configure(struct clients *all, const struct clients_options *o)
+{
+	all->opt = *o;
+}
+
 struct clients *
 clients_free(struct clients *all)
 {
@@ -214,6 +220,12 @@ client_is_root(struct client *c, const struct peer_host *host)
 		return false;
 	peer_need(&c->peer, host, PEER_HOST);
 	return c->peer.host == TRI_YES;
+}
+
+bool
+client_is_agent(const struct client *c)
+{
+	return c->peer.known && c->peer.uid == geteuid();
 }
 
 uint64_t

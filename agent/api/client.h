@@ -42,6 +42,8 @@ struct clients_options {
 };
 
 struct clients *clients_new(const struct clients_options *o);
+/* Other limits from now on: who holds more than they allow keeps it. */
+void clients_configure(struct clients *all, const struct clients_options *o);
 struct clients *clients_free(struct clients *all);
 DEFINE_CLEANUP(struct clients *, clients_free)
 
@@ -61,6 +63,9 @@ bool client_charge(struct clients *all, const struct client *c, size_t old,
 
 /* Uid 0, and on the host?  Reads facts that no rule may have asked for. */
 bool client_is_root(struct client *c, const struct peer_host *host);
+
+/* The agent's own uid? */
+bool client_is_agent(const struct client *c);
 
 /* An owner that is connected, for words to people: "unit web.service". */
 #define CLIENT_OWNER_SIZE	(TEXT_SHOW_SIZE + 8)

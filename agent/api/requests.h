@@ -12,7 +12,7 @@
 
 /* Requests are counted by route and by what they were answered: the kind of
    failure, or that there was none. */
-#define API_ROUTES	9	/* routes[], and one for all that is none */
+#define API_ROUTES	10	/* routes[], and one for all that is none */
 #define API_CODES	(ERR_KINDS + 1)
 #define API_CODE_OK	ERR_KINDS
 
@@ -44,7 +44,7 @@ handler_fn v1_token;
 /* api_v1.c */
 handler_fn v1_whoami;
 /* api_admin.c */
-handler_fn healthz, v1_status, v1_flush;
+handler_fn healthz, v1_status, v1_flush, v1_reload;
 /* api_metrics.c */
 handler_fn metrics_get;
 
