@@ -19,10 +19,14 @@
 static char *
 status_text(const struct agent *agent)
 {
-	const char *email = account_email(agent->account);
+	const char *email;
 	struct err e;
-	int r = broker_health(agent->broker, &e);
+	int r;
 
+	if (agent->broken)
+		return xstrdup(agent->broken->msg);
+	email = account_email(agent->account);
+	r = broker_health(agent->broker, &e);
 	if (r > 0)
 		return xasprintf("serving %s", email);
 	if (r == 0)
@@ -35,13 +39,12 @@ status_text(const struct agent *agent)
 	return xasprintf("no token can be had: %s", e.msg);
 }
 
-static void
-say_status(void *userdata)
+void
+agent_say_status(struct agent *agent)
 {
-	struct agent *agent = userdata;
 	_cleanup_(freep) char *text = NULL;
 
-	if (!agent->broker)		/* still being made */
+	if (!agent->broker && !agent->broken)	/* still being made */
 		return;
 	text = status_text(agent);
 	if (agent->status && strcmp(agent->status, text) == 0)
@@ -49,6 +52,12 @@ say_status(void *userdata)
 	service_status("%s", text);
 	free(agent->status);
 	agent->status = TAKE_PTR(text);
+}
+
+static void
+on_health(void *userdata)
+{
+	agent_say_status(userdata);
 }
 
 /* What the account has become: a line in the log. */
@@ -85,7 +94,7 @@ on_account_changed(void *userdata, const struct account *a)
 	default:
 		break;
 	}
-	say_status(agent);
+	agent_say_status(agent);
 }
 
 /* One line a change; while a flow stays denied for one reason there is none. */
@@ -101,7 +110,7 @@ on_flow_changed(void *userdata, const struct flow_status *s)
 	else
 		log_notice(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
 			   "flow %s serves again%s", s->name, of);
-	say_status(userdata);
+	agent_say_status(userdata);
 }
 
 static int
@@ -154,6 +163,18 @@ on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 
 /* Birth and death. */
 
+static void
+agent_drop_upstream(struct agent *agent)
+{
+	agent->broker = broker_free(agent->broker);
+	agent->flows = flows_free(agent->flows);
+	agent->keyring = keyring_free(agent->keyring);
+	agent->clock = clock_free(agent->clock);
+	agent->values = values_free(agent->values);
+	agent->account = account_free(agent->account);
+	agent->http = http_client_free(agent->http);
+}
+
 struct agent *
 agent_free(struct agent *agent)
 {
@@ -164,13 +185,7 @@ agent_free(struct agent *agent)
 	   frees what they hold of everything below. */
 	http_server_free(agent->server);
 	api_free(agent->api);
-	broker_free(agent->broker);
-	flows_free(agent->flows);
-	keyring_free(agent->keyring);
-	clock_free(agent->clock);
-	values_free(agent->values);
-	account_free(agent->account);
-	http_client_free(agent->http);
+	agent_drop_upstream(agent);
 	peer_host_free(agent->host);
 	http_listen_clear(&agent->own);
 	sd_event_source_unref(agent->detect);
@@ -178,6 +193,7 @@ agent_free(struct agent *agent)
 	sd_event_source_unref(agent->lockdown);
 	sd_event_unref(agent->event);
 	config_free(agent->config);
+	free(agent->broken);
 	free(agent->status);
 	free(agent);
 	return NULL;
@@ -242,7 +258,6 @@ agent_new_flows(struct agent *agent, struct err *e)
 int
 agent_new(struct config *config, struct agent **ret, struct err *e)
 {
-	static const struct account_ops ops = { .changed = on_account_changed };
 	_cleanup_(agent_freep) struct agent *agent = xcalloc(1, sizeof(*agent));
 	int r;
 
@@ -252,42 +267,60 @@ agent_new(struct config *config, struct agent **ret, struct err *e)
 	if (r < 0)
 		return err_sys(e, -r, "cannot make an event loop");
 	r = add_signals(agent, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(agent);
+	return 0;
+}
+
+static int
+agent_new_upstream(struct agent *agent, struct err *e)
+{
+	static const struct account_ops ops = { .changed = on_account_changed };
+	const struct config *c = agent->config;
+	int r;
+
+	r = http_client_new(agent->event, &c->client, &agent->http, e);
 	if (r >= 0)
-		r = http_client_new(agent->event, &config->client, &agent->http, e);
+		r = account_new(agent->event, agent->http, &c->at, &c->account,
+				&ops, agent, &agent->account, e);
 	if (r >= 0)
-		r = account_new(agent->event, agent->http, &config->at,
-				&config->account, &ops, agent, &agent->account, e);
-	if (r >= 0)
-		r = clock_new(agent->event, &config->clock, NULL, NULL,
-			      &agent->clock, e);
+		r = clock_new(agent->event, &c->clock, NULL, NULL, &agent->clock,
+			      e);
 	if (r >= 0)
 		r = agent_new_flows(agent, e);
 	if (r < 0)
 		return r;
 
+	agent->values = values_new(agent->event, agent->http, &c->at, &c->values);
 	agent->broker = broker_new(agent->event, &agent->flow, &flow_any,
-				   &config->broker, on_admit_flight, agent);
-	broker_on_health(agent->broker, say_status, agent);
-	*ret = TAKE_PTR(agent);
+				   &c->broker, on_admit_flight, agent);
+	broker_on_health(agent->broker, on_health, agent);
 	return 0;
 }
 
-/* All that is asked. */
-static int
-agent_serve(struct agent *agent, struct err *e)
+int
+agent_reach_out(struct agent *agent, struct err *e)
 {
-	struct config *config = agent->config;
-	int r;
+	int r = agent_new_upstream(agent, e);
 
-	r = peer_host_new(&agent->host);
 	if (r < 0)
-		return err_sys(e, -r, "cannot read our own /proc entries");
-	r = agent_reload_on_hangup(agent, e);
-	if (r < 0)
-		return r;
-	agent->values = values_new(agent->event, agent->http, &config->at,
-				   &config->values);
-	agent->api = api_new(&(struct api_context){
+		agent_drop_upstream(agent);
+	return r;
+}
+
+int
+agent_keep_warm(struct agent *agent, struct err *e)
+{
+	char **warm = agent->config->warm;
+
+	return warm ? broker_keep_warm(agent->broker, warm, e) : 0;
+}
+
+struct api_context
+agent_context(struct agent *agent)
+{
+	return (struct api_context){
 		.event = agent->event,
 		.http = agent->http,
 		.keyring = agent->keyring,
@@ -296,17 +329,32 @@ agent_serve(struct agent *agent, struct err *e)
 		.flows = agent->flows,
 		.values = agent->values,
 		.clock = agent->clock,
-		.policy = config->policy,
+		.policy = agent->config->policy,
 		.host = agent->host,
 		.reload = agent_reload,
 		.userdata = agent,
-	}, &config->api);
+		.broken = agent->broken,
+	};
+}
 
-	if (config->warm) {
-		r = broker_keep_warm(agent->broker, config->warm, e);
-		if (r < 0)
-			return r;
-	}
+/* All that is asked. */
+static int
+agent_serve(struct agent *agent, struct err *e)
+{
+	struct config *config = agent->config;
+	struct api_context context;
+	int r;
+
+	r = peer_host_new(&agent->host);
+	if (r < 0)
+		return err_sys(e, -r, "cannot read our own /proc entries");
+	context = agent_context(agent);
+	agent->api = api_new(&context, &config->api);
+	r = agent_reload_on_hangup(agent, e);
+	if (r >= 0 && !agent->broken)
+		r = agent_keep_warm(agent, e);
+	if (r < 0)
+		return r;
 	return http_server_new(agent->event, &config->server, &api_server_ops,
 			       agent->api, &agent->server, e);
 }
@@ -337,8 +385,8 @@ agent_listen(struct agent *agent, const char *path, struct err *e)
 
 /* One connection is one descriptor; the last ones are for upstream, for files, and
    for root. */
-static void
-raise_fd_limit(struct http_server_options *o)
+void
+agent_raise_fd_limit(struct http_server_options *o)
 {
 	struct rlimit l;
 	rlim_t kept;
@@ -355,8 +403,8 @@ raise_fd_limit(struct http_server_options *o)
 	o->client_fds = (int)MIN(l.rlim_cur - kept, (rlim_t)INT_MAX);
 }
 
-static void
-say_started(const struct agent *agent)
+void
+agent_say_rules(const struct agent *agent)
 {
 	const struct config *c = agent->config;
 
@@ -369,34 +417,61 @@ say_started(const struct agent *agent)
 			    "Google", c->at.token);
 }
 
+static void
+say_broken(const struct agent *agent)
+{
+	log_error(LOG_NO_FIELDS, "%s; until a reload finds it mended every request "
+		  "is answered 503", agent->broken->msg);
+}
+
+static int
+agent_start(struct agent *agent, const struct err *bad, const char *socket_path,
+	    struct err *e)
+{
+	int r = 0;
+
+	if (bad)
+		agent_break(agent, bad);
+	else
+		r = agent_reach_out(agent, e);
+	if (r >= 0)
+		r = agent_serve(agent, e);
+	if (r >= 0)
+		r = agent_listen(agent, socket_path, e);
+	if (r >= 0 && !bad)
+		r = agent_detect(agent, e);
+	if (r >= 0)
+		r = service_watchdog(agent->event, e);
+	return r;
+}
+
 int
-agent_run(struct config *config, const struct agent_source *from,
-	  const char *socket_path)
+agent_run(struct config *config, const struct err *bad,
+	  const struct agent_source *from, const char *socket_path)
 {
 	_cleanup_(agent_freep) struct agent *agent = NULL;
 	struct err e;
 	int r;
 
-	raise_fd_limit(&config->server);
+	if (!config)
+		config = config_stand_in();
+	agent_raise_fd_limit(&config->server);
 	r = agent_new(config, &agent, &e);
-	if (r >= 0)
+	if (r >= 0) {
 		agent->from = *from;
-	if (r >= 0)
-		r = agent_serve(agent, &e);
-	if (r >= 0)
-		r = agent_listen(agent, socket_path, &e);
-	if (r >= 0)
-		r = agent_detect(agent, &e);
-	if (r >= 0)
-		r = service_watchdog(agent->event, &e);
+		r = agent_start(agent, bad, socket_path, &e);
+	}
 	if (r < 0) {
 		log_error(LOG_NO_FIELDS, "cannot start: %s", e.msg);
 		return e.kind == ERR_REQUEST ? AGENT_EXIT_CONFIG : 1;
 	}
 
 	service_ready();
-	say_status(agent);
-	say_started(agent);
+	agent_say_status(agent);
+	if (bad)
+		say_broken(agent);
+	else
+		agent_say_rules(agent);
 	lockdown_watch(agent->event, &agent->lockdown);
 	r = sd_event_loop(agent->event);
 	if (r < 0)

@@ -21,10 +21,11 @@ struct agent_source {
 	bool by_hand;
 };
 
-/* Serve until told to stop.  socket_path: --socket, or NULL.  Takes config over.
-   Returns the exit status; what went wrong has been logged. */
-int agent_run(struct config *config, const struct agent_source *from,
-	      const char *socket_path);
+/* Serve until told to stop.  socket_path: --socket, or NULL.  Takes config over;
+   NULL: it is bad, as e says, and every request is told so until a reload finds it
+   mended.  Returns the exit status; what went wrong has been logged. */
+int agent_run(struct config *config, const struct err *e,
+	      const struct agent_source *from, const char *socket_path);
 
 /* Have the agent at this socket read its configuration anew.  Returns the exit
    status, and has said why where that is not 0. */

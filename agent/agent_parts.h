@@ -27,12 +27,22 @@ struct agent {
 	struct http_server *server;
 	struct http_listen own;		/* the socket we bound ourselves, if any */
 	sd_event_source *detect, *drain, *lockdown;
+	struct err *broken;		/* the configuration is bad: nothing is
+					   there then that asks upstream */
 	char *status;			/* what the service manager was told last */
 };
 
-/* All that asks upstream; nothing yet that is asked.  Takes config over, also on
-   failure. */
+/* Takes config over, also on failure. */
 int agent_new(struct config *config, struct agent **ret, struct err *e);
+/* All that asks upstream. */
+int agent_reach_out(struct agent *agent, struct err *e);
+/* What the api works with. */
+struct api_context agent_context(struct agent *agent);
+int agent_keep_warm(struct agent *agent, struct err *e);
+/* As many descriptors as the connections take. */
+void agent_raise_fd_limit(struct http_server_options *o);
+void agent_say_status(struct agent *agent);
+void agent_say_rules(const struct agent *agent);
 struct agent *agent_free(struct agent *agent);
 DEFINE_CLEANUP(struct agent *, agent_free)
 
@@ -40,6 +50,8 @@ DEFINE_CLEANUP(struct agent *, agent_free)
 int agent_reload(void *agent, struct buf *later, struct err *e);
 /* The same on SIGHUP. */
 int agent_reload_on_hangup(struct agent *agent, struct err *e);
+/* The configuration is bad, as e says: that is all that is served. */
+void agent_break(struct agent *agent, const struct err *e);
 
 /* detect.c: end the event loop with AGENT_EXIT_UNAVAILABLE where there is no
    metadata server to serve from, and nobody said that there would be. */

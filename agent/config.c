@@ -381,19 +381,46 @@ finish(struct loader *l, struct err *e)
 }
 
 static int
+load_built_in(struct loader *l, struct err *e)
+{
+	on_file(l, DEFAULT_BUILT_IN, false);
+	return config_file_parse(DEFAULT_BUILT_IN, config_default_text,
+				 strlen(config_default_text), &file_ops, l, e);
+}
+
+static int
 load(struct loader *l, const struct config_paths *paths, bool by_hand,
      struct err *e)
 {
 	size_t n;
 	int r = config_file_read_all(paths, by_hand, &file_ops, l, &n, e);
 
-	if (r >= 0 && n == 0) {
-		on_file(l, DEFAULT_BUILT_IN, false);
-		r = config_file_parse(DEFAULT_BUILT_IN, config_default_text,
-				      strlen(config_default_text),
-				      &file_ops, l, e);
-	}
+	if (r >= 0 && n == 0)
+		r = load_built_in(l, e);
 	return r < 0 ? r : finish(l, e);
+}
+
+/* Whatever /etc/passwd says, root is 0. */
+struct config *
+config_stand_in(void)
+{
+	static const struct policy_name root = { .name = (char *)"root", .id = 0 };
+	const struct policy_names names = { .users = &root, .n_users = 1 };
+	struct config *c = xcalloc(1, sizeof(*c));
+	struct loader l = { .c = c };
+	const char *file;
+	unsigned line;
+	int r;
+
+	c->policy = policy_new(&names);
+	r = load_built_in(&l, NULL);
+	set_defaults(&l);
+	set_constants(c);
+	if (r >= 0)
+		r = policy_seal(c->policy, NULL, NULL, &file, &line, NULL);
+	assert(r >= 0);
+	free(l.name);
+	return c;
 }
 
 int

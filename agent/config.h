@@ -63,6 +63,9 @@ extern const char config_default_text[];
 int config_load(const struct config_paths *paths, bool by_hand,
 		config_note_fn *note, void *userdata,
 		struct config **ret, struct err *e);
+/* In place of a configuration that is bad: defaults, and the rule that holds with
+   no file at all.  Nothing can be asked upstream with it. */
+struct config *config_stand_in(void);
 /* Put in force what a newly read configuration says and a running agent can change,
    with the policy; both stay whole.  later gets a line for each setting that takes
    a restart and stays what it was. */

@@ -48,6 +48,8 @@ agent_fetch(struct config *config, const char *audience)
 
 	r = agent_new(config, &agent, &e);
 	if (r >= 0)
+		r = agent_reach_out(agent, &e);
+	if (r >= 0)
 		r = config_value_audience(audience, config->api.max_audience, &e);
 	if (r >= 0)
 		r = agent_detect(agent, &e);

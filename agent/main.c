@@ -181,15 +181,22 @@ main(int argc, char **argv)
 	from.paths.single = o.config;
 	r = config_load(&from.paths, from.by_hand || asks_config(&o),
 			o.check ? on_note : NULL, NULL, &config, &e);
+	if (r < 0)
+		(void)err_prefix(&e, r, "configuration");
+	/* A service manager would start it again and again. */
+	if (r < 0 && !from.by_hand && !asks_config(&o) && !o.fetch)
+		return agent_run(NULL, &e, &from, o.socket);
 	if (r < 0) {
-		log_error(LOG_NO_FIELDS, "configuration: %s", e.msg);
+		log_error(LOG_NO_FIELDS, "%s", e.msg);
 		return AGENT_EXIT_CONFIG;
 	}
 	if (asks_config(&o))
 		return answer_config(&o, config);
 	log_set_level(config->log_level);
-	r = o.fetch ? agent_fetch(config, o.fetch)
-		    : agent_run(config, &from, o.socket);
+	if (o.fetch)
+		r = agent_fetch(config, o.fetch);
+	else
+		r = agent_run(config, NULL, &from, o.socket);
 
 	/* Every secret is wiped: a leak checker may look now. */
 	prctl(PR_SET_DUMPABLE, 1);

@@ -12,16 +12,33 @@
 
 #define LATER_MAX	(16 * 1024)
 
+void
+agent_break(struct agent *agent, const struct err *e)
+{
+	if (!agent->broken)
+		agent->broken = xcalloc(1, sizeof(*agent->broken));
+	err_set(agent->broken, ERR_UNAVAILABLE, "%s", e->msg);
+	err_hint(agent->broken, "once it is mended: systemctl reload "
+		 "gce-oidc-agent");
+}
+
+static void
+configure(struct agent *agent)
+{
+	struct api_context context = agent_context(agent);
+	const struct config *c = agent->config;
+
+	log_set_level(c->log_level);
+	api_configure(agent->api, &context, &c->api);
+	http_server_configure(agent->server, &c->server);
+}
+
 /* Takes new over. */
 static void
 put_in_force(struct agent *agent, struct config *new, struct buf *later)
 {
-	struct config *c = agent->config;
-
-	config_adopt(c, new, later);
-	log_set_level(c->log_level);
-	api_configure(agent->api, c->policy, &c->api);
-	http_server_configure(agent->server, &c->server);
+	config_adopt(agent->config, new, later);
+	configure(agent);
 	config_free(new);	/* with the old policy, which nobody has any more */
 
 	/* Whoever reloads may have mended what Google denied. */
@@ -41,6 +58,41 @@ say_reloaded(const struct agent *agent, const struct buf *later)
 			log_warning(LOG_NO_FIELDS, "%s", line);
 }
 
+/* The first good configuration: nothing of the stand-in's is in use but by api and
+   server, who keep what they serve of it by value.  Takes new over. */
+static int
+mend(struct agent *agent, struct config *new, struct err *e)
+{
+	struct config *stand_in = agent->config;
+	int r;
+
+	agent->config = new;
+	r = agent_reach_out(agent, e);
+	if (r < 0) {
+		agent->config = stand_in;
+		config_free(new);
+		return r;
+	}
+	free(TAKE_PTR(agent->broken));
+	agent_raise_fd_limit(&new->server);
+	configure(agent);
+	config_free(stand_in);
+	agent_say_rules(agent);
+	if (agent_keep_warm(agent, e) < 0)
+		log_warning(LOG_NO_FIELDS, "warm: %s", e->msg);
+	return 0;
+}
+
+static int
+change(struct agent *agent, struct config *new, struct buf *later, struct err *e)
+{
+	if (agent->broken)
+		return mend(agent, new, e);
+	put_in_force(agent, new, later);
+	say_reloaded(agent, later);
+	return 0;
+}
+
 int
 agent_reload(void *userdata, struct buf *later, struct err *e)
 {
@@ -48,18 +100,23 @@ agent_reload(void *userdata, struct buf *later, struct err *e)
 	struct config *new;
 	int r;
 
+	if (agent->drain)
+		return err_set(e, ERR_UNAVAILABLE, "the agent is stopping");
 	service_reloading();
 	r = config_load(&agent->from.paths, agent->from.by_hand, NULL, NULL, &new,
 			e);
-	if (r < 0) {
+	if (r < 0)
 		(void)err_prefix(e, r, "configuration");
-		log_error(LOG_NO_FIELDS, "%s; what was in force stays in force",
-			  e->msg);
-	} else {
-		put_in_force(agent, new, later);
-		say_reloaded(agent, later);
-	}
+	else
+		r = change(agent, new, later, e);
+	if (r < 0)
+		log_error(LOG_NO_FIELDS, "%s; %s", e->msg, agent->broken ?
+			  "every request is still answered 503" :
+			  "what was in force stays in force");
+	if (r < 0 && agent->broken)
+		agent_break(agent, e);
 	service_ready();
+	agent_say_status(agent);
 	return r;
 }
 
@@ -71,8 +128,7 @@ on_hangup(_unused_ sd_event_source *s, _unused_ const struct signalfd_siginfo *s
 	struct agent *agent = userdata;
 	struct err e;
 
-	if (!agent->drain)
-		(void)agent_reload(agent, &later, &e);
+	(void)agent_reload(agent, &later, &e);
 	buf_free(&later);
 	return 0;
 }

@@ -337,6 +337,8 @@ api_request(void *userdata, struct http_exchange *x)
 	if (!(route && route->open) && check_headers(h, &e) < 0)
 		return reply_error(x, &e);
 
+	if (a->ctx.broken && !(route && route->post == v1_reload))
+		return reply_error(x, a->ctx.broken);
 	if (!route) {
 		err_set(&e, ERR_NOT_FOUND, "no such path: %s",
 			text_show(shown, h->path.p, h->path.len));
@@ -466,12 +468,12 @@ api_new(const struct api_context *ctx, const struct api_options *o)
 }
 
 void
-api_configure(struct api *a, const struct policy *policy,
+api_configure(struct api *a, const struct api_context *ctx,
 	      const struct api_options *o)
 {
 	struct clients_options clients = clients_options(o);
 
-	a->ctx.policy = policy;
+	a->ctx = *ctx;
 	a->opt = *o;
 	limit_configure(a->limit, &o->limit);
 	audit_configure(a->audit, &o->audit);

@@ -53,15 +53,19 @@ struct api_context {
 	   a restart; or the new configuration is bad, and e says why. */
 	int (*reload)(void *userdata, struct buf *later, struct err *e);
 	void *userdata;
+	/* Not NULL: there is nothing to serve with, nor account to broker above,
+	   and all but reload is answered with this. */
+	const struct err *broken;
 };
 
 struct api *api_new(const struct api_context *ctx, const struct api_options *o);
 /* The server must be gone. */
 struct api *api_free(struct api *a);
 DEFINE_CLEANUP(struct api *, api_free)
-/* Another policy and other options from now on, also for those who are connected
-   or wait; the old policy may be freed. */
-void api_configure(struct api *a, const struct policy *policy,
+/* Other options and another policy from now on, also for those who are connected or
+   wait; the old policy may be freed.  What asks upstream stays the same, but that
+   there may be one where there was api_context.broken. */
+void api_configure(struct api *a, const struct api_context *ctx,
 		   const struct api_options *o);
 /* The agent stops: wait_for_change is answered at once, by those that wait as by
    those to come. */

@@ -342,13 +342,19 @@ v1_flush(struct api *a, struct http_exchange *x)
 
 /* --- /v1/reload ------------------------------------------------------------ */
 
-/* Whatever the files say: else a file that admits nobody could not be mended. */
+/* Root and the agent's own user whatever the files say: else one that admits
+   nobody, or is bad, could not be mended. */
 static bool
-may_always_reload(const struct api *a, struct http_exchange *x)
+reload_admitted(struct api *a, struct http_exchange *x)
 {
 	struct client *c = request_client(x);
 
-	return client_is_agent(c) || client_is_root(c, a->ctx.host);
+	if (client_is_agent(c) || client_is_root(c, a->ctx.host))
+		return true;
+	if (!a->ctx.broken)
+		return request_admitted(a, x, POLICY_ADMIN);
+	reply_error(x, a->ctx.broken);
+	return false;
 }
 
 void
@@ -357,7 +363,7 @@ v1_reload(struct api *a, struct http_exchange *x)
 	_cleanup_(buf_free) struct buf later = BUF_INIT(LATER_MAX);
 	struct err e;
 
-	if (!may_always_reload(a, x) && !request_admitted(a, x, POLICY_ADMIN))
+	if (!reload_admitted(a, x))
 		return;
 	if (http_exchange_body(x).len > 0 ||
 	    http_exchange_head(x)->query.len > 0) {
@@ -365,8 +371,10 @@ v1_reload(struct api *a, struct http_exchange *x)
 		return reply_error(x, &e);
 	}
 	if (a->ctx.reload(a->ctx.userdata, &later, &e) < 0) {
-		e.kind = ERR_REQUEST;
-		e.status = 400;
+		/* Of a file that cannot be read, too; or the agent stops. */
+		if (e.kind != ERR_UNAVAILABLE)
+			e.kind = ERR_REQUEST;
+		e.status = 0;
 		return reply_error(x, &e);
 	}
 	if (later.len > 0)
