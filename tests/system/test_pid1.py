@@ -316,6 +316,24 @@ def test_stuck_service_is_killed_by_the_watchdog_and_restarted(machine, google):
     assert serves(machine)
 
 
+def test_reload_is_told_its_verdict_and_keeps_the_process(machine):
+    conf, pid = machine.run("cat", CONFIG) + "\n", machine.prop("MainPID")
+    new = "https://new.example.com"
+    assert token(machine, new, User="bob").returncode == DENIED
+    try:
+        machine.write_in(CONFIG, conf + f"[rule new]\nuser = bob\naudience = {new}\n")
+        machine.run("systemctl", "reload", SERVICE)
+        assert token(machine, new, User="bob").returncode == 0
+        machine.write_in(CONFIG, conf + "[no such section]\n")
+        assert machine.call("systemctl", "reload", SERVICE).returncode != 0
+        assert token(machine, new, User="bob").returncode == 0
+    finally:
+        machine.write_in(CONFIG, conf)
+        machine.run("systemctl", "reload", SERVICE)
+    assert token(machine, new, User="bob").returncode == DENIED
+    assert machine.prop("MainPID") == pid
+
+
 def test_no_caller_notices_a_restart(machine):
     """systemctl restart, five times, under callers who each connect anew."""
     loop = ("for i in $(seq 40); do gce-oidc token https://root.example.com "
