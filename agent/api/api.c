@@ -430,7 +430,6 @@ api_admit_flight(void *userdata, uint64_t owner, struct err *e)
 
 	if (limit_take(a->limit, owner, api_now(a), &wait) >= 0)
 		return 0;
-
 	a->rate_limited++;
 	err_set(e, ERR_BUSY, "too many new tokens asked for by %s "
 		"(requests-per-second)",
@@ -453,14 +452,13 @@ clients_options(const struct api_options *o)
 struct api *
 api_new(const struct api_context *ctx, const struct api_options *o)
 {
+	const struct clients_options clients = clients_options(o);
 	struct api *a = xcalloc(1, sizeof(*a));
-	struct clients_options clients;
 
 	a->ctx = *ctx;
 	a->opt = *o;
 	a->limit = limit_new(&o->limit);
 	a->audit = audit_new(&o->audit, api_audit_write, NULL);
-	clients = clients_options(o);
 	a->clients = clients_new(&clients);
 	a->audience = BUF_INIT(o->max_audience);
 	a->started = api_now(a);
@@ -471,7 +469,7 @@ void
 api_configure(struct api *a, const struct api_context *ctx,
 	      const struct api_options *o)
 {
-	struct clients_options clients = clients_options(o);
+	const struct clients_options clients = clients_options(o);
 
 	a->ctx = *ctx;
 	a->opt = *o;
