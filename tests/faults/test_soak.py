@@ -21,7 +21,7 @@ SEED = os.environ.get("SOAK_SEED", "1")
 CALLERS = 6
 ROUNDS = 8
 GROWTH = 1 << 20        # bytes, after the first quarter
-OWN = 4 << 20           # bytes, but for libraries, with as many tokens as SMALL_CACHE lets live
+OWN = 9 << 19           # bytes, but for libraries, with as many tokens as SMALL_CACHE lets live
 
 SMALL_CACHE = """
 [cache]

@@ -50,6 +50,8 @@ RemainAfterExit=yes
 
 
 def what_is_missing(build_dir):
+    if os.environ.get("SANITIZERS", "no") not in ("", "no"):
+        return "sanitizers want more memory than the unit gives, and the container lacks them"
     if not is_root():
         return "not root"
     if not shutil.which("systemd-nspawn"):
