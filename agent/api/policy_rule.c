@@ -327,19 +327,20 @@ set_tcp(struct policy_rule *r, const char *value, struct err *e)
 static const struct {
 	const char *key;
 	int (*set)(struct policy_rule *r, const char *value, struct err *e);
+	bool list;		/* values add up */
 } keys[] = {
-	{ "user",	set_user },
-	{ "group",	set_group },
-	{ "unit",	set_unit },
-	{ "slice",	set_slice },
-	{ "host",	set_host },
-	{ "peer",	set_peer },
-	{ "tcp",	set_tcp },
-	{ "kind",	set_kind },
-	{ "account",	set_account },
-	{ "audience",	set_audience },
-	{ "scope",	set_scope },
-	{ "action",	set_action },
+	{ "user",	set_user,	true },
+	{ "group",	set_group,	true },
+	{ "unit",	set_unit,	true },
+	{ "slice",	set_slice,	true },
+	{ "host",	set_host,	false },
+	{ "peer",	set_peer,	false },
+	{ "tcp",	set_tcp,	false },
+	{ "kind",	set_kind,	true },
+	{ "account",	set_account,	true },
+	{ "audience",	set_audience,	true },
+	{ "scope",	set_scope,	true },
+	{ "action",	set_action,	false },
 };
 
 int
@@ -358,12 +359,10 @@ policy_rule_set(struct policy_rule *r, const char *key, const char *value,
 bool
 policy_key_is_list(const char *key)
 {
-	static const char *const singles[] = { "host", "peer", "tcp", "action" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(singles); i++)
-		if (strcmp(singles[i], key) == 0)
-			return false;
-	return true;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(keys[i].key, key) == 0)
+			return keys[i].list;
+	return false;
 }
 
 struct policy_rule *
