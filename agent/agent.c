@@ -282,8 +282,10 @@ agent_new_upstream(struct agent *agent, struct err *e)
 
 	r = http_client_new(agent->event, &c->client, &agent->http, e);
 	if (r >= 0)
-		r = account_new(agent->event, agent->http, &c->at, &c->account,
-				&ops, agent, &agent->account, e);
+		r = account_metadata_new(&(struct account_setup){
+			.event = agent->event, .http = agent->http, .at = &c->at,
+			.opt = &c->account, .ops = &ops, .userdata = agent,
+		}, &agent->account, e);
 	if (r >= 0)
 		r = clock_new(agent->event, &c->clock, NULL, NULL, &agent->clock,
 			      e);

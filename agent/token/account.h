@@ -39,10 +39,19 @@ struct account_ops {
 	void (*changed)(void *userdata, const struct account *a);
 };
 
-int account_new(sd_event *event, struct http_client *http,
-		const struct endpoints *at, const struct account_options *o,
-		const struct account_ops *ops, void *userdata,
-		struct account **ret, struct err *e);
+/* What every account is made with.  opt and ops are copied. */
+struct account_setup {
+	sd_event *event;
+	struct http_client *http;
+	const struct endpoints *at;
+	const struct account_options *opt;
+	const struct account_ops *ops;
+	void *userdata;			/* for ops */
+};
+
+/* "default", as the metadata server tells it. */
+int account_metadata_new(const struct account_setup *s, struct account **ret,
+			 struct err *e);
 /* All waits must be gone. */
 struct account *account_free(struct account *a);
 DEFINE_CLEANUP(struct account *, account_free)
@@ -53,6 +62,8 @@ enum account_state {
 	ACCOUNT_NONE		/* the VM has no service account */
 };
 
+/* As the configuration and callers have it: "default". */
+const char *account_name(const struct account *a);
 enum account_state account_state(const struct account *a);
 /* Has a metadata server, any, ever answered as one? */
 bool account_flavored(const struct account *a);

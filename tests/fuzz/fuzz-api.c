@@ -239,8 +239,9 @@ modules_start(void)
 	struct config *c = fix.config;
 
 	CHECK(http_client_new(fix.event, &c->client, &fix.http, NULL) >= 0);
-	CHECK(account_new(fix.event, fix.http, &c->at, &c->account, &ops, NULL,
-			  &fix.account, NULL) == 0);
+	CHECK(account_metadata_new(&(struct account_setup){
+		.event = fix.event, .http = fix.http, .at = &c->at,
+		.opt = &c->account, .ops = &ops }, &fix.account, NULL) == 0);
 	fix.values = values_new(fix.event, fix.http, &c->at, &c->values);
 	CHECK(clock_new(fix.event, &c->clock, NULL, NULL, &fix.clock, NULL) == 0);
 	fix.ctx = (struct flow_context){

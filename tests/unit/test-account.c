@@ -83,8 +83,9 @@ begin(struct world *w)
 
 	/* The first turn, so that the loop knows what time it is. */
 	assert_true(sd_event_run(w->event, 0) >= 0);
-	assert_int_equal(account_new(w->event, w->http, &w->at, &w->opt, &ops, w,
-				     &w->a, &e), 0);
+	assert_int_equal(account_metadata_new(&(struct account_setup){
+		.event = w->event, .http = w->http, .at = &w->at, .opt = &w->opt,
+		.ops = &ops, .userdata = w }, &w->a, &e), 0);
 }
 
 static void

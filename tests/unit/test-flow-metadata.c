@@ -103,8 +103,9 @@ setup(void **state)
 	w->google = fake_new(w->event);
 	w->at.metadata = xstrdup(fake_url(w->google));
 	w->at.certs = xasprintf("%s" CERTS, fake_url(w->google));
-	assert_int_equal(account_new(w->event, w->http, &w->at, &o, &ops, w, &w->a,
-				     NULL), 0);
+	assert_int_equal(account_metadata_new(&(struct account_setup){
+		.event = w->event, .http = w->http, .at = &w->at, .opt = &o,
+		.ops = &ops, .userdata = w }, &w->a, NULL), 0);
 	w->k = keyring_new(w->event, w->http, &w->at, &keys);
 	w->ctx = (struct flow_context){
 		.event = w->event, .http = w->http, .at = &w->at, .account = w->a,

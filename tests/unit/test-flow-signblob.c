@@ -65,8 +65,9 @@ setup(void **state)
 	w->at.iam = xstrdup(fake_url(w->iam));
 	w->at.token = xasprintf("%s/token", fake_url(w->tok));
 	assert_true(sd_event_run(w->event, 0) >= 0);
-	assert_int_equal(account_new(w->event, w->http, &w->at, &o, &ops, w, &w->a,
-				     &e), 0);
+	assert_int_equal(account_metadata_new(&(struct account_setup){
+		.event = w->event, .http = w->http, .at = &w->at, .opt = &o,
+		.ops = &ops, .userdata = w }, &w->a, &e), 0);
 	w->ctx = (struct flow_context){
 		.event = w->event, .http = w->http, .at = &w->at, .account = w->a,
 		.clock = fake_clock_new(w->event, NULL, NULL),

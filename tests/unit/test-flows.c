@@ -130,8 +130,9 @@ setup(void **state)
 	w->http = fake_client_new(w->event);
 	w->mds = fake_new(w->event);
 	w->at.metadata = xstrdup(fake_url(w->mds));
-	assert_int_equal(account_new(w->event, w->http, &w->at, &o, &ops, w, &w->a,
-				     NULL), 0);
+	assert_int_equal(account_metadata_new(&(struct account_setup){
+		.event = w->event, .http = w->http, .at = &w->at, .opt = &o,
+		.ops = &ops, .userdata = w }, &w->a, NULL), 0);
 	w->ctx = (struct flow_context){ .event = w->event, .http = w->http,
 					.clock = fake_clock_new(w->event, NULL,
 								NULL),
