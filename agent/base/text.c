@@ -286,6 +286,17 @@ text_is_plain(const void *s, size_t len)
 }
 
 bool
+text_is_graph(const char *s, size_t max)
+{
+	size_t len = 0;
+
+	for (; s[len]; len++)
+		if (s[len] <= ' ' || s[len] > '~')
+			return false;
+	return len > 0 && len <= max;
+}
+
+bool
 text_to_u64(const char *s, size_t len, uint64_t max, uint64_t *ret)
 {
 	uint64_t v = 0, digit;

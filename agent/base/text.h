@@ -27,6 +27,9 @@ bool text_is_utf8(const void *s, size_t len);
    U+202A..E, U+2066..9) or U+FEFF.  s must be UTF-8. */
 bool text_is_plain(const void *s, size_t len);
 
+/* Printable ASCII without a space, 1 to max bytes. */
+bool text_is_graph(const char *s, size_t max);
+
 /* Unsigned decimal without sign, space or leading "+"; false on overflow past
    max, on an empty string and on anything else than digits. */
 bool text_to_u64(const char *s, size_t len, uint64_t max, uint64_t *ret);

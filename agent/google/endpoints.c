@@ -10,6 +10,8 @@
 #define METADATA_NAME		"metadata.google.internal"
 #define METADATA_ADDRESS	"169.254.169.254"
 #define HOST_MAX		253		/* bytes, as in DNS */
+#define ACCOUNT_END		".gserviceaccount.com"
+#define ACCOUNT_MAX		254		/* bytes */
 #define ALNUM			"ABCDEFGHIJKLMNOPQRSTUVWXYZ" \
 				"abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -145,6 +147,20 @@ is_plain_path(const char *path)
 }
 
 /* --- rules ------------------------------------------------------------------ */
+
+/* The address goes into paths, assertions and commands that people paste: plain
+   characters only. */
+bool
+endpoint_is_account(const char *email)
+{
+	size_t len = strlen(email), end = strlen(ACCOUNT_END);
+	const char *at = strchr(email, '@');
+
+	return len <= ACCOUNT_MAX && at && at > email && !strchr(at + 1, '@') &&
+	       len > (size_t)(at + 1 - email) + end &&
+	       strcmp(email + len - end, ACCOUNT_END) == 0 &&
+	       strspn(email, ALNUM "@.-_+") == len;
+}
 
 int
 endpoint_check(const char *url, enum endpoint_kind kind, bool test, struct err *e)

@@ -51,6 +51,9 @@ enum endpoint_kind { ENDPOINT_KIND_METADATA, ENDPOINT_KIND_GOOGLE };
 int endpoint_check(const char *url, enum endpoint_kind kind, bool test,
 		   struct err *e);
 
+/* Is this a service account's address, something@something.gserviceaccount.com? */
+bool endpoint_is_account(const char *email);
+
 /* GCE_METADATA_HOST ("host", "host:port", "[v6]:port", no scheme; "http://" is
    forgiven) as a base URL, newly allocated; names other than
    metadata.google.internal (which means 169.254.169.254) and localhost are

@@ -11,9 +11,7 @@
 
 #define ROOT		"/computeMetadata/v1/"
 #define ACCOUNT		ROOT "instance/service-accounts/default/"
-#define EMAIL_END	".gserviceaccount.com"
 
-#define EMAIL_MAX	254		/* bytes */
 #define TOKEN_MAX	(16 * 1024)
 #define ID_TOKEN_MAX	(64 * 1024)
 #define VALUE_MAX	1024
@@ -151,17 +149,6 @@ metadata_no_account(struct err *e)
 	return no_account(e, "", "");
 }
 
-static bool
-is_graph(const char *s, size_t max)
-{
-	size_t len = 0;
-
-	for (; s[len]; len++)
-		if (s[len] <= ' ' || s[len] > '~')
-			return false;
-	return len > 0 && len <= max;
-}
-
 /* --- the account ------------------------------------------------------------ */
 
 static char **
@@ -182,21 +169,6 @@ metadata_account_clear(struct metadata_account *a)
 	*a = (struct metadata_account){ .email = NULL };
 }
 
-/* The address goes into paths, assertions and commands that people paste: plain
-   characters only. */
-static bool
-is_account_email(const char *s)
-{
-	size_t len = strlen(s), end = strlen(EMAIL_END);
-	const char *at = strchr(s, '@');
-
-	return len <= EMAIL_MAX && at && at > s && !strchr(at + 1, '@') &&
-	       len > (size_t)(at + 1 - s) + end &&
-	       strcmp(s + len - end, EMAIL_END) == 0 &&
-	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-		      "0123456789@.-_+") == len;
-}
-
 static char **
 strings(const struct json *array)
 {
@@ -209,7 +181,7 @@ strings(const struct json *array)
 	v = xcalloc(n + 1, sizeof(*v));
 	for (size_t i = 0; i < n; i++) {
 		s = json_string(json_array_at(array, i));
-		if (!s || !is_graph(s, STRING_MAX))
+		if (!s || !text_is_graph(s, STRING_MAX))
 			return strv_free(v);
 		v[i] = xstrdup(s);
 	}
@@ -239,7 +211,7 @@ metadata_account_response(const struct http_response *re,
 	email = json_get_string(j, "email");
 	if (!email)
 		return unavailable(re, what, "partial answer: no email", e);
-	if (!is_account_email(email))
+	if (!endpoint_is_account(email))
 		return err_set(e, ERR_UNAVAILABLE,
 			       "metadata server: %s: \"%s\" is not "
 			       "a service account's address",
@@ -288,7 +260,7 @@ metadata_token_response(const struct http_response *re, char **ret_token,
 	if (!json_is_object(j))
 		return unavailable(re, what, "the answer is no JSON object", e);
 	token = json_get_string(j, "access_token");
-	if (!token || !is_graph(token, TOKEN_MAX))
+	if (!token || !text_is_graph(token, TOKEN_MAX))
 		return unavailable(re, what, "the answer holds no usable token", e);
 	if (!json_get_int(j, "expires_in", &life) || life <= 0)
 		return unavailable(re, what, "the answer holds no life time", e);

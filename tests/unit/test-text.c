@@ -292,6 +292,18 @@ percent_encoding_spares_the_unreserved(void **state _unused_)
 	}
 }
 
+static void
+graph_is_printable_without_spaces(void **state _unused_)
+{
+	static const char *const bad[] = {
+		"", " ", "a b", "a\t", "a\x7f", "a\x1f", "\xc3\xbc", "!~ab",
+	};
+
+	assert_true(text_is_graph("!~a", 3));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(text_is_graph(bad[i], 3));
+}
+
 int
 main(void)
 {
@@ -304,6 +316,7 @@ main(void)
 		cmocka_unit_test(a_token_across_the_cut_does_not_show),
 		cmocka_unit_test(only_well_formed_utf8_passes),
 		cmocka_unit_test(plain_text_holds_nothing_that_acts),
+		cmocka_unit_test(graph_is_printable_without_spaces),
 		cmocka_unit_test(numbers_are_digits_within_their_limit),
 		cmocka_unit_test(percent_encoding_spares_the_unreserved),
 	};
