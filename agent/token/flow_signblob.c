@@ -148,9 +148,14 @@ ask_signature(struct signblob_fetch *f, struct err *e)
 	iat = f->date -
 		(int64_t)(ctx->opt.assertion_backdate_usec / USEC_PER_SEC);
 	free(f->input);
-	f->input = jwt_assertion_input(email, TOKEN_AUDIENCE, iat,
-		iat + (int64_t)(ctx->opt.assertion_life_usec / USEC_PER_SEC),
-		f->base.audience);
+	f->input = jwt_assertion_input(&(struct jwt_assertion){
+		.iss = email,
+		.aud = TOKEN_AUDIENCE,
+		.iat = iat,
+		.exp = iat +
+			(int64_t)(ctx->opt.assertion_life_usec / USEC_PER_SEC),
+		.target_audience = f->base.audience,
+	});
 
 	iam_sign_blob_request(ctx->at->iam, email, token_reveal(f->access, NULL),
 			      f->input, strlen(f->input), &q);

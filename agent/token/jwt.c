@@ -280,25 +280,38 @@ jwt_expect(const struct jwt *j, const struct jwt_expectation *x, struct err *e)
 
 /* --- out ------------------------------------------------------------------ */
 
-char *
-jwt_assertion_input(const char *iss, const char *aud, int64_t iat, int64_t exp,
-		    const char *target_audience)
+static void
+write_member(struct buf *b, const char *before, const char *value)
 {
-	static const char header[] = "{\"alg\":\"RS256\",\"typ\":\"JWT\"}";
-	_cleanup_(freep) char *first = NULL, *second = NULL;
+	buf_adds(b, before);
+	json_write_string(b, value);
+}
+
+char *
+jwt_assertion_input(const struct jwt_assertion *a)
+{
+	_cleanup_(buf_free) struct buf header = BUF_INIT(ASSERTION_MAX);
 	_cleanup_(buf_free) struct buf claims = BUF_INIT(ASSERTION_MAX);
+	_cleanup_(freep) char *first = NULL, *second = NULL;
 
-	buf_adds(&claims, "{\"iss\":");
-	json_write_string(&claims, iss);
-	buf_adds(&claims, ",\"aud\":");
-	json_write_string(&claims, aud);
-	buf_addf(&claims, ",\"iat\":%" PRId64 ",\"exp\":%" PRId64, iat, exp);
-	buf_adds(&claims, ",\"target_audience\":");
-	json_write_string(&claims, target_audience);
+	assert(!a->target_audience != !a->scope);
+	buf_adds(&header, "{\"alg\":\"RS256\"");
+	if (a->kid)
+		write_member(&header, ",\"kid\":", a->kid);
+	buf_adds(&header, ",\"typ\":\"JWT\"}");
+
+	write_member(&claims, "{\"iss\":", a->iss);
+	write_member(&claims, ",\"aud\":", a->aud);
+	buf_addf(&claims, ",\"iat\":%" PRId64 ",\"exp\":%" PRId64, a->iat, a->exp);
+	if (a->scope)
+		write_member(&claims, ",\"scope\":", a->scope);
+	else
+		write_member(&claims, ",\"target_audience\":",
+			     a->target_audience);
 	buf_addc(&claims, '}');
-	assert(!claims.overflow);
+	assert(!header.overflow && !claims.overflow);
 
-	first = b64url_encode(header, strlen(header));
+	first = b64url_encode(header.data, header.len);
 	second = b64url_encode(claims.data, claims.len);
 	return xasprintf("%s.%s", first, second);
 }

@@ -40,9 +40,16 @@ struct jwt_expectation {
 int jwt_expect(const struct jwt *j, const struct jwt_expectation *x,
 	       struct err *e);
 
-/* The part of an assertion that is to be signed: header.claims, both base64url.
-   Claims in this order: iss, aud, iat, exp, target_audience. */
-char *jwt_assertion_input(const char *iss, const char *aud, int64_t iat,
-			  int64_t exp, const char *target_audience);
+struct jwt_assertion {
+	const char *kid;		/* of the key that will sign; or NULL */
+	const char *iss, *aud;
+	int64_t iat, exp;
+	const char *target_audience;	/* one of these two, */
+	const char *scope;		/* NULL the other */
+};
+
+/* The part of an assertion that is to be signed: header.claims, both base64url,
+   with claims in the order above. */
+char *jwt_assertion_input(const struct jwt_assertion *a);
 /* input.signature; freed with secret_free(). */
 char *jwt_join(const char *input, const char *signature);

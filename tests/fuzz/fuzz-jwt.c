@@ -119,7 +119,8 @@ check_assertion(const char *iss, const char *aud, const char *target)
 	int64_t v;
 	size_t len;
 
-	input = jwt_assertion_input(iss, aud, NOW, NOW + 3600, target);
+	input = jwt_assertion_input(&(struct jwt_assertion){ .iss = iss, .aud = aud,
+		.iat = NOW, .exp = NOW + 3600, .target_audience = target });
 	dot = strchr(input, '.');
 	CHECK(dot && !strchr(dot + 1, '.'));
 	CHECK(b64url_decode(dot + 1, strlen(dot + 1), &claims, &len) == 0);

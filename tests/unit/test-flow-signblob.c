@@ -275,11 +275,13 @@ the_assertion_differs_from_the_example_by_its_time_only(void **state)
 	assert_true(iat >= before - BACKDATE - 1);
 	assert_true(iat <= (int64_t)time(NULL) - BACKDATE);
 
-	same = jwt_assertion_input(VEC_EMAIL, TOKEN_AUDIENCE, iat, iat + LIFE,
-				   VEC_AUDIENCE);
+	same = jwt_assertion_input(&(struct jwt_assertion){
+		.iss = VEC_EMAIL, .aud = TOKEN_AUDIENCE, .iat = iat,
+		.exp = iat + LIFE, .target_audience = VEC_AUDIENCE });
 	assert_string_equal(input, same);
-	example = jwt_assertion_input(VEC_EMAIL, TOKEN_AUDIENCE, VEC_ASSERTION_IAT,
-				      VEC_ASSERTION_EXP, VEC_AUDIENCE);
+	example = jwt_assertion_input(&(struct jwt_assertion){
+		.iss = VEC_EMAIL, .aud = TOKEN_AUDIENCE, .iat = VEC_ASSERTION_IAT,
+		.exp = VEC_ASSERTION_EXP, .target_audience = VEC_AUDIENCE });
 	assert_string_equal(example, VEC_ASSERTION_INPUT);
 }
 

@@ -100,9 +100,10 @@ an_id_token_of_the_metadata_server_has_google(void **state _unused_)
 static void
 an_assertion_is_built_byte_for_byte(void **state _unused_)
 {
-	_cleanup_(freep) char *input = jwt_assertion_input(
-		VEC_EMAIL, "https://oauth2.googleapis.com/token",
-		VEC_ASSERTION_IAT, VEC_ASSERTION_EXP, VEC_AUDIENCE);
+	_cleanup_(freep) char *input = jwt_assertion_input(&(struct jwt_assertion){
+		.iss = VEC_EMAIL, .aud = "https://oauth2.googleapis.com/token",
+		.iat = VEC_ASSERTION_IAT, .exp = VEC_ASSERTION_EXP,
+		.target_audience = VEC_AUDIENCE });
 	_cleanup_(secret_freep) char *whole = NULL;
 
 	assert_string_equal(input, VEC_ASSERTION_INPUT);
@@ -111,10 +112,30 @@ an_assertion_is_built_byte_for_byte(void **state _unused_)
 }
 
 static void
+an_assertion_names_its_key_and_a_scope_where_it_has_them(void **state _unused_)
+{
+	_cleanup_(freep) char *input = jwt_assertion_input(&(struct jwt_assertion){
+		.kid = "k\"1", .iss = "a@b", .aud = "t", .iat = 1, .exp = 2,
+		.scope = "s1 s2" });
+	_cleanup_(freep) char *header = b64url_encode(
+		"{\"alg\":\"RS256\",\"kid\":\"k\\\"1\",\"typ\":\"JWT\"}",
+		strlen("{\"alg\":\"RS256\",\"kid\":\"k\\\"1\",\"typ\":\"JWT\"}"));
+	_cleanup_(freep) char *claims = b64url_encode(
+		"{\"iss\":\"a@b\",\"aud\":\"t\",\"iat\":1,\"exp\":2,"
+		"\"scope\":\"s1 s2\"}",
+		strlen("{\"iss\":\"a@b\",\"aud\":\"t\",\"iat\":1,\"exp\":2,"
+		       "\"scope\":\"s1 s2\"}"));
+	_cleanup_(freep) char *whole = xasprintf("%s.%s", header, claims);
+
+	assert_string_equal(input, whole);
+}
+
+static void
 an_audience_cannot_add_claims(void **state _unused_)
 {
-	_cleanup_(freep) char *input = jwt_assertion_input(
-		"a@b", "t", 1, 2, "x\",\"scope\":\"all\\");
+	_cleanup_(freep) char *input = jwt_assertion_input(&(struct jwt_assertion){
+		.iss = "a@b", .aud = "t", .iat = 1, .exp = 2,
+		.target_audience = "x\",\"scope\":\"all\\" });
 	_cleanup_(freep) char *claims = b64url_encode(
 		"{\"iss\":\"a@b\",\"aud\":\"t\",\"iat\":1,\"exp\":2,"
 		"\"target_audience\":\"x\\\",\\\"scope\\\":\\\"all\\\\\"}",
@@ -350,6 +371,8 @@ main(void)
 		cmocka_unit_test(an_id_token_of_the_token_endpoint_is_read),
 		cmocka_unit_test(an_id_token_of_the_metadata_server_has_google),
 		cmocka_unit_test(an_assertion_is_built_byte_for_byte),
+		cmocka_unit_test(
+			an_assertion_names_its_key_and_a_scope_where_it_has_them),
 		cmocka_unit_test(an_audience_cannot_add_claims),
 		cmocka_unit_test(absent_claims_are_null),
 		cmocka_unit_test(claims_of_another_type_are_refused),
