@@ -19,22 +19,24 @@
 static char *
 status_text(const struct agent *agent)
 {
+	const struct account *own;
 	const char *email;
 	struct err e;
 	int r;
 
 	if (agent->broken)
 		return xstrdup(agent->broken->msg);
-	email = account_email(agent->account);
+	own = accounts_default(agent->accounts)->account;
+	email = account_email(own);
 	r = broker_health(agent->broker, &e);
 	if (r > 0)
 		return xasprintf("serving %s", email);
 	if (r == 0)
 		return xasprintf("serving %s from the cache only: %s", email,
 				 e.msg);
-	if (account_state(agent->account) == ACCOUNT_SOUGHT)
+	if (account_state(own) == ACCOUNT_SOUGHT)
 		return xstrdup("looking for the service account");
-	if (account_state(agent->account) == ACCOUNT_NONE)
+	if (account_state(own) == ACCOUNT_NONE)
 		return xstrdup("this VM has no service account");
 	return xasprintf("no token can be had: %s", e.msg);
 }
@@ -57,59 +59,6 @@ agent_say_status(struct agent *agent)
 static void
 on_health(void *userdata)
 {
-	agent_say_status(userdata);
-}
-
-/* What the account has become: a line in the log. */
-
-static void
-say_found(const struct account *a)
-{
-	const char *email = account_email(a);
-
-	log_info(LOG_FIELDS(log_field("ACCOUNT", "%s", email)),
-		 "service account %s found", email);
-}
-
-static void
-on_account_changed(void *userdata, const struct account *a)
-{
-	struct agent *agent = userdata;
-
-	/* Whatever is cached speaks for an account that is no longer ours. */
-	if (agent->broker)
-		broker_flush(agent->broker);
-
-	switch (account_state(a)) {
-	case ACCOUNT_FOUND:
-		say_found(a);
-		flows_account_changed(agent->flows);
-		break;
-	case ACCOUNT_NONE:
-		log_warning(LOG_NO_FIELDS, "this VM has no service account; it is "
-			    "looked for again from time to time. To give it one: "
-			    "stop the VM, gcloud compute instances "
-			    "set-service-account, start it");
-		break;
-	default:
-		break;
-	}
-	agent_say_status(agent);
-}
-
-/* One line a change; while a flow stays denied for one reason there is none. */
-static void
-on_flow_changed(void *userdata, const struct flow_status *s)
-{
-	const char *of = s->format == TOKEN_FULL ? " for full tokens" : "";
-
-	if (s->denied)
-		log_warning(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
-			    "flow %s is denied%s: %s%s%s", s->name, of, s->why->msg,
-			    s->why->hint[0] ? "; " : "", s->why->hint);
-	else
-		log_notice(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
-			   "flow %s serves again%s", s->name, of);
 	agent_say_status(userdata);
 }
 
@@ -167,11 +116,10 @@ static void
 agent_drop_upstream(struct agent *agent)
 {
 	agent->broker = broker_free(agent->broker);
-	agent->flows = flows_free(agent->flows);
+	agent->accounts = accounts_free(agent->accounts);
 	agent->keyring = keyring_free(agent->keyring);
 	agent->clock = clock_free(agent->clock);
 	agent->values = values_free(agent->values);
-	agent->account = account_free(agent->account);
 	agent->http = http_client_free(agent->http);
 }
 
@@ -217,44 +165,6 @@ add_signals(struct agent *agent, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cannot watch signals") : 0;
 }
 
-/* Keys that may be needed are there when they are. */
-static void
-agent_fetch_keys(struct agent *agent)
-{
-	const struct config *c = agent->config;
-	bool needed = c->flow.verify == FLOW_VERIFY_REQUIRED;
-
-	for (size_t i = 0; c->flows[i]; i++)
-		if (c->flow.verify == FLOW_VERIFY_AUTO && c->flows[i]->plain_http)
-			needed = true;
-	if (needed)
-		keyring_prefetch(agent->keyring);
-}
-
-static int
-agent_new_flows(struct agent *agent, struct err *e)
-{
-	const struct config *c = agent->config;
-	int r;
-
-	agent->keyring = keyring_new(agent->event, agent->http, &c->at,
-				     &c->keyring);
-	agent_fetch_keys(agent);
-	agent->flow = (struct flow_context){
-		.event = agent->event,
-		.http = agent->http,
-		.at = &c->at,
-		.account = agent->account,
-		.keyring = agent->keyring,
-		.clock = agent->clock,
-		.opt = c->flow,
-	};
-	r = flows_new(&agent->flow, c->flows, &c->flows_opt, on_flow_changed, agent,
-		      &agent->flows, e);
-	agent->flow.flows = agent->flows;
-	return r;
-}
-
 int
 agent_new(struct config *config, struct agent **ret, struct err *e)
 {
@@ -276,26 +186,23 @@ agent_new(struct config *config, struct agent **ret, struct err *e)
 static int
 agent_new_upstream(struct agent *agent, struct err *e)
 {
-	static const struct account_ops ops = { .changed = on_account_changed };
 	const struct config *c = agent->config;
 	int r;
 
 	r = http_client_new(agent->event, &c->client, &agent->http, e);
 	if (r >= 0)
-		r = account_metadata_new(&(struct account_setup){
-			.event = agent->event, .http = agent->http, .at = &c->at,
-			.opt = &c->account, .ops = &ops, .userdata = agent,
-		}, &agent->account, e);
-	if (r >= 0)
 		r = clock_new(agent->event, &c->clock, NULL, NULL, &agent->clock,
 			      e);
-	if (r >= 0)
-		r = agent_new_flows(agent, e);
+	if (r < 0)
+		return r;
+	agent->keyring = keyring_new(agent->event, agent->http, &c->at,
+				     &c->keyring);
+	r = agent_new_accounts(agent, e);
 	if (r < 0)
 		return r;
 
 	agent->values = values_new(agent->event, agent->http, &c->at, &c->values);
-	agent->broker = broker_new(agent->event, &agent->flow, &flow_any,
+	agent->broker = broker_new(agent->event, agent->accounts, &flow_any,
 				   &c->broker, on_admit_flight, agent);
 	broker_on_health(agent->broker, on_health, agent);
 	return 0;
@@ -326,9 +233,8 @@ agent_context(struct agent *agent)
 		.event = agent->event,
 		.http = agent->http,
 		.keyring = agent->keyring,
-		.account = agent->account,
+		.accounts = agent->accounts,
 		.broker = agent->broker,
-		.flows = agent->flows,
 		.values = agent->values,
 		.clock = agent->clock,
 		.policy = agent->config->policy,

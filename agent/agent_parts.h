@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The insides of the agent, for agent.c, detect.c, fetch.c and reload.c
-   only. */
+/* The insides of the agent, for agent.c, agent_accounts.c, detect.c, fetch.c and
+   reload.c only. */
 
 #include <systemd/sd-event.h>
 
@@ -16,11 +16,9 @@ struct agent {
 	sd_event *event;
 	struct peer_host *host;
 	struct http_client *http;
-	struct account *account;
+	struct accounts *accounts;
 	struct keyring *keyring;
 	struct clock *clock;
-	struct flows *flows;
-	struct flow_context flow;
 	struct broker *broker;
 	struct values *values;
 	struct api *api;
@@ -36,6 +34,8 @@ struct agent {
 int agent_new(struct config *config, struct agent **ret, struct err *e);
 /* All that asks upstream. */
 int agent_reach_out(struct agent *agent, struct err *e);
+/* agent_accounts.c: those of the configuration, each with its flows. */
+int agent_new_accounts(struct agent *agent, struct err *e);
 /* What the api works with. */
 struct api_context agent_context(struct agent *agent);
 int agent_keep_warm(struct agent *agent, struct err *e);

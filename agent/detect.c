@@ -29,9 +29,10 @@ on_detect_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
 		   void *userdata)
 {
 	struct agent *agent = userdata;
-	const struct err *last = account_last_error(agent->account);
+	const struct account *a = accounts_default(agent->accounts)->account;
+	const struct err *last = account_last_error(a);
 
-	if (account_flavored(agent->account))
+	if (account_flavored(a))
 		return 0;
 	log_error(LOG_NO_FIELDS, "this is no Compute Engine VM: the firmware's "
 		  "product name is not Google's, and %s gave no answer with "

@@ -54,13 +54,14 @@ agent_fetch(struct config *config, const char *audience)
 	if (r >= 0)
 		r = agent_detect(agent, &e);
 	if (r >= 0) {
+		const struct flows *fs = accounts_default(agent->accounts)->flows;
+
 		f.agent = agent;
 		sd_event_now(agent->event, CLOCK_BOOTTIME, &want.deadline);
 		want.deadline += config->api.wait_usec;
 		r = broker_get(agent->broker, &(struct token_key){
 			.kind = TOKEN_ID, .account = "default",
-			.variant = flows_variant(agent->flows,
-						 flows_format(agent->flows), false),
+			.variant = flows_variant(fs, flows_format(fs), false),
 			.audience = audience,
 		}, &want, on_fetched, &f, &t, &f.ticket, &e);
 	}

@@ -42,7 +42,7 @@ put_in_force(struct agent *agent, struct config *new, struct buf *later)
 	config_free(new);	/* with the old policy, which nobody has any more */
 
 	/* Whoever reloads may have mended what Google denied. */
-	flows_flush(agent->flows);
+	accounts_flush(agent->accounts);
 }
 
 static void

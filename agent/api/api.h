@@ -17,7 +17,7 @@
 #include "base/err.h"
 #include "http/client.h"
 #include "http/server.h"
-#include "token/account.h"
+#include "token/accounts.h"
 #include "token/broker.h"
 #include "token/flows.h"
 #include "token/keyring.h"
@@ -42,9 +42,8 @@ struct api_context {
 	sd_event *event;
 	const struct http_client *http;
 	const struct keyring *keyring;
-	struct account *account;
+	struct accounts *accounts;
 	struct broker *broker;
-	struct flows *flows;
 	struct values *values;
 	const struct clock *clock;
 	const struct policy *policy;
@@ -53,7 +52,7 @@ struct api_context {
 	   a restart; or the new configuration is bad, and e says why. */
 	int (*reload)(void *userdata, struct buf *later, struct err *e);
 	void *userdata;
-	/* Not NULL: there is nothing to serve with, nor account to broker above,
+	/* Not NULL: there is nothing to serve with, nor accounts to broker above,
 	   and all but reload is answered with this. */
 	const struct err *broken;
 };

@@ -82,10 +82,10 @@ add_scopes(struct buf *b, const struct account *acc)
 }
 
 static void
-add_flows(struct buf *b, const struct api *a)
+add_flows(struct buf *b, const struct flow_context *ctx)
 {
 	struct flow_status flows[FLOWS_MAX * TOKEN_FORMATS];
-	size_t n = flows_status(a->ctx.flows, flows);
+	size_t n = flows_status(ctx->flows, flows);
 
 	buf_adds(b, ",\"flows\":[");
 	for (size_t i = 0; i < n; i++) {
@@ -103,19 +103,18 @@ add_flows(struct buf *b, const struct api *a)
 	buf_addc(b, ']');
 }
 
-/* There is the VM's own in this version, and nothing else. */
 static void
-add_accounts(struct buf *b, const struct api *a)
+add_account(struct buf *b, const struct flow_context *ctx)
 {
 	static const char *const states[] = {
 		[ACCOUNT_SOUGHT] = "sought",
 		[ACCOUNT_FOUND] = "found",
 		[ACCOUNT_NONE] = "none",
 	};
-	const struct account *acc = a->ctx.account;
+	const struct account *acc = ctx->account;
 	const struct err *last = account_last_error(acc);
 
-	buf_addf(b, ",\"accounts\":[{\"account\":\"default\",\"state\":\"%s\"",
+	buf_addf(b, "{\"account\":\"%s\",\"state\":\"%s\"", account_name(acc),
 		 states[account_state(acc)]);
 	if (account_email(acc)) {
 		buf_adds(b, ",\"email\":");
@@ -124,8 +123,20 @@ add_accounts(struct buf *b, const struct api *a)
 	}
 	if (last)
 		add_error(b, last);
-	add_flows(b, a);
-	buf_adds(b, "}]");
+	add_flows(b, ctx);
+	buf_addc(b, '}');
+}
+
+static void
+add_accounts(struct buf *b, const struct api *a)
+{
+	buf_adds(b, ",\"accounts\":[");
+	for (size_t i = 0; i < accounts_len(a->ctx.accounts); i++) {
+		if (i > 0)
+			buf_addc(b, ',');
+		add_account(b, accounts_at(a->ctx.accounts, i));
+	}
+	buf_addc(b, ']');
 }
 
 static void
@@ -328,7 +339,7 @@ v1_flush(struct api *a, struct http_exchange *x)
 	    !(audience = request_audience(a, x, &e)))
 		return reply_error(x, &e);
 
-	flows_flush(a->ctx.flows);
+	accounts_flush(a->ctx.accounts);
 	if (audience) {
 		broker_flush_audience(a->ctx.broker, audience);
 		request_did(x, "tokens for %s flushed",

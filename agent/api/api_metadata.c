@@ -157,7 +157,7 @@ static void
 question_render(const struct question *q, const char *value, struct buf *b,
 		bool *ret_json)
 {
-	const struct account *a = q->api->ctx.account;
+	const struct account *a = accounts_default(q->api->ctx.accounts)->account;
 	bool dir = node_is_dir(q->at.node);
 	bool json = q->alt == ALT_JSON ||
 			(dir && q->recursive && q->alt != ALT_TEXT);
@@ -299,7 +299,7 @@ question_answer_value(struct question *q)
 static void
 question_answer(struct question *q)
 {
-	struct account *a = q->api->ctx.account;
+	struct account *a = accounts_default(q->api->ctx.accounts)->account;
 	char shown[TEXT_SHOW_SIZE];
 	struct err e;
 	int r = 1;

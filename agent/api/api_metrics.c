@@ -151,11 +151,12 @@ add_account(struct metrics *m, const struct api *a)
 {
 	struct flow_status flows[FLOWS_MAX * TOKEN_FORMATS];
 	struct keyring_status keys;
-	size_t n = flows_status(a->ctx.flows, flows);
+	const struct flow_context *own = accounts_default(a->ctx.accounts);
+	size_t n = flows_status(own->flows, flows);
 
 	one(m, METRICS_GAUGE, PREFIX "account_found", NULL,
 	    "1: the VM's service account is known.",
-	    account_state(a->ctx.account) == ACCOUNT_FOUND);
+	    account_state(own->account) == ACCOUNT_FOUND);
 	metrics_family(m, METRICS_GAUGE, PREFIX "flow_denied", NULL,
 		       "1: Google denies the account this way to a token.");
 	for (size_t i = 0; i < n; i++)

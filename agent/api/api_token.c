@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "api/metadata_tree.h"
 #include "api/requests.h"
 #include "base/text.h"
 
@@ -19,6 +20,7 @@ struct waiting {
 	struct ticket *ticket;
 	struct broker_want want;
 	struct token_question q;	/* its account and audience are ours */
+	const struct flow_context *ctx;	/* once the account is known */
 	char *account, *audience;
 	struct err *failed;		/* of one format; now the other is tried */
 };
@@ -40,36 +42,44 @@ on_gone(void *userdata)
 	waiting_free(userdata);
 }
 
-/* The only account of this version, by its two names. */
 int
-request_account(const struct api *a, const char *name, const char **ret,
-		struct err *e)
+request_account(const struct api *a, const char *name,
+		const struct flow_context **ret, struct err *e)
 {
+	const struct flow_context *ctx = accounts_find(a->ctx.accounts, name);
 	char shown[TEXT_SHOW_SIZE] _unset_;
+	int r;
 
-	if (account_is(a->ctx.account, name)) {
-		*ret = "default";
+	if (ctx) {
+		*ret = ctx;
 		return 0;
 	}
-	return err_set(e, ERR_NOT_FOUND, "no account %s: there is default only",
-		       text_show_str(shown, name));
+	(void)text_show_str(shown, name);
+	if (accounts_len(a->ctx.accounts) == 1)
+		return err_set(e, ERR_NOT_FOUND, "no account %s: there is default "
+			       "only", shown);
+	r = err_set(e, ERR_NOT_FOUND, "no account %s", shown);
+	err_hint(e, METADATA_ROOT "v1/instance/service-accounts/ lists those that "
+		 "you may use");
+	return r;
 }
 
 static struct policy_query
-query_for(const char *audience)
+query_for(const struct flow_context *ctx, const char *audience)
 {
 	return (struct policy_query){
 		.kind = POLICY_ID,
-		.account = "default",
+		.account = context_name(ctx),
 		.audience = audience,
 	};
 }
 
 static int
-check_policy(struct api *a, struct http_exchange *x, const char *audience,
-	     bool cold, struct err *e)
+check_policy(struct api *a, struct http_exchange *x,
+	     const struct flow_context *ctx, const char *audience, bool cold,
+	     struct err *e)
 {
-	struct policy_query q = query_for(audience);
+	struct policy_query q = query_for(ctx, audience);
 	uint64_t now = http_exchange_now(x);
 	int r;
 
@@ -119,7 +129,8 @@ lines_add(struct lines *l, const char *s)
 
 /* check_policy() has just said yes. */
 static void
-send_token(struct api *a, struct http_exchange *x, const struct token_question *q,
+send_token(struct api *a, struct http_exchange *x,
+	   const struct flow_context *ctx, const struct token_question *q,
 	   const struct token *t, const struct token_now *now,
 	   enum broker_source source)
 {
@@ -129,7 +140,7 @@ send_token(struct api *a, struct http_exchange *x, const struct token_question *
 		[BROKER_SHARED] = "\r\nGce-Oidc-Cache: shared\r\nGce-Oidc-Flow: ",
 	};
 	enum token_format is = token_is_full(t) ? TOKEN_FULL : TOKEN_STANDARD;
-	struct policy_query asked = query_for(q->audience);
+	struct policy_query asked = query_for(ctx, q->audience);
 	struct lines fields _unset_;
 	char left[TEXT_U64_SIZE];
 	const char *text;
@@ -158,7 +169,7 @@ send_waiting(const struct waiting *w, const struct token *t,
 {
 	struct token_now now = clock_now(w->api->ctx.clock);
 
-	send_token(w->api, w->x, &w->q, t, &now, source);
+	send_token(w->api, w->x, w->ctx, &w->q, t, &now, source);
 }
 
 static void
@@ -169,6 +180,18 @@ send_failure(struct http_exchange *x, const struct token_question *q,
 		reply_no_account(x);
 	else
 		reply_error(x, e);
+}
+
+static struct token_key
+key_for(const struct flow_context *ctx, const struct token_question *q,
+	enum token_format format)
+{
+	return (struct token_key){
+		.kind = TOKEN_ID,
+		.account = context_name(ctx),
+		.variant = flows_variant(ctx->flows, format, q->licenses),
+		.audience = q->audience,
+	};
 }
 
 static void ask_broker(struct waiting *w);
@@ -200,7 +223,7 @@ on_token(void *userdata, struct token *t, enum broker_source source,
 	/* Judged again: the policy may be another one than before the wait. */
 	if (failed)
 		return token_failed(w, failed);
-	if (check_policy(w->api, w->x, w->q.audience, true, &e) < 0)
+	if (check_policy(w->api, w->x, w->ctx, w->q.audience, true, &e) < 0)
 		reply_error(w->x, &e);
 	else
 		send_waiting(w, t, source);
@@ -210,22 +233,22 @@ on_token(void *userdata, struct token *t, enum broker_source source,
 static void
 ask_broker(struct waiting *w)
 {
-	struct token_key key = { .kind = TOKEN_ID, .audience = w->q.audience };
 	enum token_format format = w->q.format;
 	struct api *a = w->api;
+	struct token_key key;
 	struct token *t;
 	struct err e _unset_;
 	int r;
 
-	if (request_account(a, w->account, &key.account, &e) < 0 ||
-	    check_policy(a, w->x, w->q.audience, false, &e) < 0) {
+	if (request_account(a, w->account, &w->ctx, &e) < 0 ||
+	    check_policy(a, w->x, w->ctx, w->q.audience, false, &e) < 0) {
 		reply_error(w->x, &e);
 		return waiting_free(w);
 	}
 
 	if (w->failed)
 		format = format == TOKEN_FULL ? TOKEN_STANDARD : TOKEN_FULL;
-	key.variant = flows_variant(a->ctx.flows, format, w->q.licenses);
+	key = key_for(w->ctx, &w->q, format);
 	r = broker_get(a->ctx.broker, &key, &w->want, on_token, w, &t, &w->ticket,
 		       &e);
 	if (r == 0)
@@ -247,20 +270,21 @@ on_account(void *userdata, _unused_ struct account *acc, const struct err *faile
 	waiting_free(w);
 }
 
-/* An account named by its email has to be known before it can be recognised. */
+/* What is no name may be the email of default, once that is known. */
 static void
 ask_account(struct waiting *w)
 {
+	const struct flow_context *own = accounts_default(w->api->ctx.accounts);
 	struct err e _unset_;
 	int r;
 
-	/* There is one account only: whom no rule gives it need not wait. */
-	if (check_policy(w->api, w->x, w->q.audience, false, &e) < 0) {
+	/* It could be no other: whom no rule gives it need not wait. */
+	if (check_policy(w->api, w->x, own, w->q.audience, false, &e) < 0) {
 		reply_error(w->x, &e);
 		return waiting_free(w);
 	}
-	r = account_when_found(w->api->ctx.account, &w->want.deadline, on_account,
-			       w, &w->account_wait, &e);
+	r = account_when_found(own->account, &w->want.deadline, on_account, w,
+			       &w->account_wait, &e);
 	if (r == 0)
 		return http_exchange_on_gone(w->x, on_gone, w);
 	on_account(w, NULL, r < 0 ? &e : NULL);
@@ -269,7 +293,8 @@ ask_account(struct waiting *w)
 /* A request for a token, as it was understood: nothing here depends on who asks, or
    when.  want has no owner and no deadline. */
 struct noted {
-	uint64_t generation;		/* the key's, of the flows */
+	const struct flow_context *ctx;
+	uint64_t generation;		/* the key's, of its flows */
 	uint8_t route;
 	struct token_question q;
 	struct broker_want want;
@@ -291,23 +316,21 @@ noted_free(struct noted *n)
 
 static struct noted *
 noted_new(const struct api *a, const struct http_exchange *x,
-	  const struct token_question *q, const struct broker_want *want)
+	  const struct flow_context *ctx, const struct token_question *q,
+	  const struct broker_want *want)
 {
+	const struct token_key key = key_for(ctx, q, q->format);
 	struct noted *n = xcalloc(1, sizeof(*n));
 
+	n->ctx = ctx;
 	n->q = *q;
-	n->q.account = "default";
+	n->q.account = context_name(ctx);
 	n->q.audience = n->audience = xstrdup(q->audience);
 	n->want.min_left = want->min_left;
 	n->want.no_cache = want->no_cache;
 	n->want.only_if_cached = want->only_if_cached;
-	n->generation = flows_generation(a->ctx.flows);
-	n->key = broker_key(a->ctx.broker, &(struct token_key){
-		.kind = TOKEN_ID,
-		.account = "default",
-		.variant = flows_variant(a->ctx.flows, q->format, q->licenses),
-		.audience = n->audience,
-	});
+	n->generation = flows_generation(ctx->flows);
+	n->key = broker_key(a->ctx.broker, &key);
 	n->json = request_client(x)->json;
 	n->route = request_client(x)->route;
 	return n;
@@ -320,23 +343,24 @@ reply_noted(struct api *a, struct http_exchange *x, const struct noted *n)
 	struct token_now now = clock_now(a->ctx.clock);
 	struct token *t;
 
-	if (n->generation != flows_generation(a->ctx.flows))
+	if (n->generation != flows_generation(n->ctx->flows))
 		return false;
 	request_client(x)->json = n->json;
 	request_client(x)->route = n->route;
-	if (check_policy(a, x, n->audience, false, &e) < 0) {
+	if (check_policy(a, x, n->ctx, n->audience, false, &e) < 0) {
 		reply_error(x, &e);
 		return true;
 	}
 	t = broker_hit(a->ctx.broker, n->key, &n->want, &now);
 	if (t)
-		send_token(a, x, &n->q, t, &now, BROKER_HIT);
+		send_token(a, x, n->ctx, &n->q, t, &now, BROKER_HIT);
 	return t != NULL;
 }
 
 void
 reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 {
+	const struct flow_context *ctx = accounts_find(a->ctx.accounts, q.account);
 	struct broker_want want = { .owner = request_client(x)->owner };
 	struct err e _unset_;
 	struct waiting *w;
@@ -352,15 +376,16 @@ reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 	w->q = q;
 	w->q.account = w->account = xstrdup(q.account);
 	w->q.audience = w->audience = xstrdup(q.audience);
-	if (strcmp(q.account, "default") != 0)
+	if (!ctx)
 		return ask_account(w);
-	http_exchange_keep(x, noted_new(a, x, &q, &want));
+	http_exchange_keep(x, noted_new(a, x, ctx, &q, &want));
 	ask_broker(w);
 }
 
 void
 v1_token(struct api *a, struct http_exchange *x)
 {
+	const struct flow_context *ctx;
 	_cleanup_(freep) char *account = NULL;
 	const char *audience;
 	struct err e _unset_;
@@ -369,11 +394,13 @@ v1_token(struct api *a, struct http_exchange *x)
 	    !(audience = request_audience(a, x, &e)))
 		return reply_error(x, &e);
 
+	ctx = accounts_find(a->ctx.accounts, account ?: "default")
+		?: accounts_default(a->ctx.accounts);
 	reply_token(a, x, (struct token_question){
 		.audience = audience,
 		.account = account ?: "default",
 		.content_type = "text/plain",
-		.format = flows_format(a->ctx.flows),
+		.format = flows_format(ctx->flows),
 		.any_format = true,
 	});
 }

@@ -99,6 +99,7 @@ static int
 whoami_question(struct api *a, const struct http_exchange *x,
 		struct policy_query *ret, struct err *e)
 {
+	const struct flow_context *ctx = accounts_default(a->ctx.accounts);
 	_cleanup_(freep) char *kind = NULL, *account = NULL;
 	int r, has;
 
@@ -117,10 +118,10 @@ whoami_question(struct api *a, const struct http_exchange *x,
 
 	r = request_param(x, "account", &account, e);
 	if (r >= 0 && account)
-		r = request_account(a, account, &ret->account, e);
+		r = request_account(a, account, &ctx, e);
 	if (r < 0)
 		return r;
-	ret->account = "default";
+	ret->account = context_name(ctx);
 
 	if (request_has(x, "audience") || (has && ret->kind <= POLICY_JWT)) {
 		ret->audience = request_audience(a, x, e);

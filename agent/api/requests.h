@@ -102,9 +102,9 @@ bool request_has(const struct http_exchange *x, const char *name);
 /* Any other parameter, at most 512 bytes: 1 and newly allocated, 0, negative. */
 int request_param(const struct http_exchange *x, const char *name, char **ret,
 		  struct err *e);
-/* An account by what it was called, "default" among others; ERR_NOT_FOUND. */
-int request_account(const struct api *a, const char *name, const char **ret,
-		    struct err *e);
+/* An account by what it was called; ERR_NOT_FOUND. */
+int request_account(const struct api *a, const char *name,
+		    const struct flow_context **ret, struct err *e);
 /* A switch as the metadata server reads them: true, on, yes, 1; absent is no. */
 int request_flag(const struct http_exchange *x, const char *name, bool *ret,
 		 struct err *e);

@@ -320,6 +320,5 @@ account_is(const struct account *a, const char *name)
 {
 	const char *email = account_email(a);
 
-	return strcmp(name, "default") == 0 ||
-		(email && strcmp(name, email) == 0);
+	return strcmp(name, a->name) == 0 || (email && strcmp(name, email) == 0);
 }

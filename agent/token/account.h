@@ -77,7 +77,7 @@ const char *account_email(const struct account *a);
 char *const *account_scopes(const struct account *a);
 char *const *account_aliases(const struct account *a);
 
-/* Does this path segment mean the account: "default", or its email? */
+/* Does this path segment mean the account: its name, or its email? */
 bool account_is(const struct account *a, const char *name);
 
 /* Google does not know the account that we were told of: look again. */

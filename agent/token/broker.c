@@ -38,6 +38,8 @@ flight_new(struct broker *b, const struct token_key *key, uint64_t owner)
 	fl->deadline = broker_boot(b) + b->opt.linger_usec;
 	fl->bytes = token_key_bytes(key, &fl->len);
 	fl->key = token_key_read(fl->bytes);
+	fl->ctx = accounts_find(b->accounts, key->account);
+	assert(fl->ctx);
 	TAILQ_INIT(&fl->tickets);
 	LIST_INSERT_HEAD(&b->flights[bucket(b, fl->bytes, fl->len)], fl, chain);
 	fl->listed = true;
@@ -85,7 +87,7 @@ static int
 flight_start(struct flight *fl, struct err *e)
 {
 	struct broker *b = fl->broker;
-	int r = flow_fetch(b->flow, b->ctx, fl->key, &fl->deadline,
+	int r = flow_fetch(b->flow, fl->ctx, fl->key, &fl->deadline,
 			   flight_payer(fl), on_fetched, fl, &fl->fetch, e);
 
 	if (r >= 0)
@@ -218,7 +220,7 @@ on_fetched(void *userdata, struct token *token, const struct err *failed)
 {
 	struct flight *fl = userdata;
 	struct broker *b = fl->broker;
-	const char *email = account_email(b->ctx->account);
+	const char *email = account_email(fl->ctx->account);
 	struct err e;
 
 	queue_ended(fl);
@@ -395,14 +397,15 @@ broker_get(struct broker *b, const struct token_key *key,
 /* Birth and death. */
 
 struct broker *
-broker_new(sd_event *event, const struct flow_context *ctx,
+broker_new(sd_event *event, const struct accounts *accounts,
 	   const struct flow_ops *flow, const struct broker_options *o,
 	   broker_admit_fn *admit, void *userdata)
 {
 	struct broker *b = xcalloc(1, sizeof(*b));
 
 	b->event = sd_event_ref(event);
-	b->ctx = ctx;
+	b->accounts = accounts;
+	b->ctx = accounts_default(accounts);
 	b->flow = flow;
 	b->opt = *o;
 	b->admit = admit;

@@ -20,6 +20,7 @@
 
 #include "base/base.h"
 #include "base/err.h"
+#include "token/accounts.h"
 #include "token/cache.h"
 #include "token/failures.h"
 #include "token/flow.h"
@@ -50,7 +51,8 @@ typedef void broker_done_fn(void *userdata, struct token *token,
 /* Asked before a new flight is started for owner: 0, or a failure (ERR_BUSY). */
 typedef int broker_admit_fn(void *userdata, uint64_t owner, struct err *e);
 
-struct broker *broker_new(sd_event *event, const struct flow_context *ctx,
+/* A key's account is the name of one of these, which outlive the broker. */
+struct broker *broker_new(sd_event *event, const struct accounts *accounts,
 			  const struct flow_ops *flow,
 			  const struct broker_options *o,
 			  broker_admit_fn *admit, void *userdata);

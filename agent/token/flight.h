@@ -39,6 +39,7 @@ struct flight {
 	bool queued;			/* it waits for its turn */
 	struct broker *broker;
 	struct share *share;		/* its owner's */
+	const struct flow_context *ctx;	/* of its account */
 	struct token_key *key;
 	void *bytes;			/* the same as one string */
 	size_t len;
@@ -51,7 +52,8 @@ struct flight {
 
 struct broker {
 	sd_event *event;
-	const struct flow_context *ctx;
+	const struct accounts *accounts;
+	const struct flow_context *ctx;		/* default's */
 	const struct flow_ops *flow;
 	struct broker_options opt;
 	broker_admit_fn *admit;

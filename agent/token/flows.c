@@ -24,6 +24,7 @@ recipe_status(const struct recipe *rc)
 	uint64_t now = recipe_now(rc);
 
 	return (struct flow_status){
+		.account = account_name(rc->flows->ctx->account),
 		.name = rc->flow->name,
 		.format = rc->format,
 		.denied = rc->denied,

@@ -29,6 +29,7 @@ struct flows_options {
 };
 
 struct flow_status {
+	const char *account;		/* its name */
 	const char *name;
 	enum token_format format;
 	bool denied;

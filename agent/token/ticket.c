@@ -81,7 +81,7 @@ on_ticket_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
 		   void *userdata)
 {
 	struct ticket *t = userdata;
-	const struct account *a = t->flight->broker->ctx->account;
+	const struct account *a = t->flight->ctx->account;
 	struct err e;
 
 	if (account_state(a) == ACCOUNT_SOUGHT)

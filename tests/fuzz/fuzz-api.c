@@ -113,8 +113,7 @@ static struct fixture {
 	struct values *values;
 	struct clock *clock;
 	struct broker *broker;
-	struct flow_context ctx;
-	struct flows *flows;
+	struct accounts *accounts;
 	struct keyring *keyring;
 } fix;
 
@@ -237,6 +236,7 @@ modules_start(void)
 {
 	static const struct account_ops ops = { .changed = NULL };
 	struct config *c = fix.config;
+	struct flow_context *ctx;
 
 	CHECK(http_client_new(fix.event, &c->client, &fix.http, NULL) >= 0);
 	CHECK(account_metadata_new(&(struct account_setup){
@@ -244,14 +244,15 @@ modules_start(void)
 		.opt = &c->account, .ops = &ops }, &fix.account, NULL) == 0);
 	fix.values = values_new(fix.event, fix.http, &c->at, &c->values);
 	CHECK(clock_new(fix.event, &c->clock, NULL, NULL, &fix.clock, NULL) == 0);
-	fix.ctx = (struct flow_context){
+	fix.accounts = accounts_new();
+	ctx = accounts_add(fix.accounts, &(struct flow_context){
 		.event = fix.event, .http = fix.http, .at = &c->at,
 		.account = fix.account, .clock = fix.clock, .opt = c->flow,
-	};
+	});
 	fix.keyring = keyring_new(fix.event, fix.http, &c->at, &c->keyring);
-	CHECK(flows_new(&fix.ctx, c->flows, &c->flows_opt, NULL, NULL,
-			&fix.flows, NULL) >= 0);
-	fix.broker = broker_new(fix.event, &fix.ctx, &flow, &c->broker,
+	CHECK(flows_new(ctx, c->flows, &c->flows_opt, NULL, NULL, &ctx->flows,
+			NULL) >= 0);
+	fix.broker = broker_new(fix.event, fix.accounts, &flow, &c->broker,
 				admit_flight, NULL);
 }
 
@@ -316,8 +317,8 @@ world_begin(struct world *w)
 {
 	struct http_server_ops ops = api_server_ops;
 	const struct api_context ctx = {
-		.event = fix.event, .account = fix.account,
-		.broker = fix.broker, .values = fix.values, .flows = fix.flows,
+		.event = fix.event, .accounts = fix.accounts,
+		.broker = fix.broker, .values = fix.values,
 		.clock = fix.clock, .http = fix.http, .keyring = fix.keyring,
 		.policy = fix.config->policy,
 	};

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The accounts, as they are configured, and what is told of their changes. */
+
+#include "agent_parts.h"
+#include "base/log.h"
+
+static void
+say_found(const struct account *a)
+{
+	const char *email = account_email(a);
+
+	log_info(LOG_FIELDS(log_field("ACCOUNT", "%s", email)),
+		 "service account %s found", email);
+}
+
+/* What the VM's own account has become: a line in the log. */
+static void
+on_account_changed(void *userdata, const struct account *a)
+{
+	struct agent *agent = userdata;
+
+	/* Whatever is cached speaks for an account that is no longer ours. */
+	if (agent->broker)
+		broker_flush(agent->broker);
+
+	switch (account_state(a)) {
+	case ACCOUNT_FOUND:
+		say_found(a);
+		flows_account_changed(accounts_default(agent->accounts)->flows);
+		break;
+	case ACCOUNT_NONE:
+		log_warning(LOG_NO_FIELDS, "this VM has no service account; it is "
+			    "looked for again from time to time. To give it one: "
+			    "stop the VM, gcloud compute instances "
+			    "set-service-account, start it");
+		break;
+	default:
+		break;
+	}
+	agent_say_status(agent);
+}
+
+/* One line a change; while a flow stays denied for one reason there is none. */
+static void
+on_flow_changed(void *userdata, const struct flow_status *s)
+{
+	const char *of = s->format == TOKEN_FULL ? " for full tokens" : "";
+
+	if (s->denied)
+		log_warning(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
+			    "flow %s is denied%s: %s%s%s", s->name, of, s->why->msg,
+			    s->why->hint[0] ? "; " : "", s->why->hint);
+	else
+		log_notice(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
+			   "flow %s serves again%s", s->name, of);
+	agent_say_status(userdata);
+}
+
+/* Keys that may be needed are there when they are. */
+static void
+fetch_keys(struct agent *agent)
+{
+	const struct config *c = agent->config;
+	bool needed = c->flow.verify == FLOW_VERIFY_REQUIRED;
+
+	for (size_t i = 0; c->flows[i]; i++)
+		if (c->flow.verify == FLOW_VERIFY_AUTO && c->flows[i]->plain_http)
+			needed = true;
+	if (needed)
+		keyring_prefetch(agent->keyring);
+}
+
+/* Takes the account over. */
+static int
+add_account(struct agent *agent, struct account *a,
+	    const struct flow_ops *const *flows, struct err *e)
+{
+	const struct config *c = agent->config;
+	struct flow_context *ctx = accounts_add(agent->accounts,
+						&(struct flow_context){
+		.event = agent->event,
+		.http = agent->http,
+		.at = &c->at,
+		.account = a,
+		.keyring = agent->keyring,
+		.clock = agent->clock,
+		.opt = c->flow,
+	});
+
+	return flows_new(ctx, flows, &c->flows_opt, on_flow_changed, agent,
+			 &ctx->flows, e);
+}
+
+int
+agent_new_accounts(struct agent *agent, struct err *e)
+{
+	static const struct account_ops ops = { .changed = on_account_changed };
+	const struct config *c = agent->config;
+	const struct account_setup setup = {
+		.event = agent->event, .http = agent->http, .at = &c->at,
+		.opt = &c->account, .ops = &ops, .userdata = agent,
+	};
+	struct account *a;
+	int r;
+
+	fetch_keys(agent);
+	agent->accounts = accounts_new();
+	r = account_metadata_new(&setup, &a, e);
+	if (r >= 0)
+		r = add_account(agent, a, c->flows, e);
+	return r;
+}
