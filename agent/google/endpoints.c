@@ -199,6 +199,44 @@ endpoint_check(const char *url, enum endpoint_kind kind, bool test, struct err *
 	return 0;
 }
 
+bool
+endpoint_is_token(const char *url)
+{
+	static const char *const names[] = {
+		ENDPOINT_TOKEN,
+		"https://www.googleapis.com/oauth2/v4/token",
+		"https://accounts.google.com/o/oauth2/token",
+		"https://oauth2.mtls.googleapis.com/token",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (strcmp(url, names[i]) == 0)
+			return true;
+	return false;
+}
+
+char *
+endpoint_impersonated(const char *url, const char *universe)
+{
+	static const char path[] = "/v1/projects/-/serviceAccounts/";
+	static const char end[] = ":generateAccessToken";
+	_cleanup_(freep) char *host = xasprintf("https://iamcredentials.%s", universe);
+	_cleanup_(freep) char *email = NULL;
+	size_t len;
+
+	if (strncmp(url, host, strlen(host)) != 0)
+		return NULL;
+	url += strlen(host);
+	if (strncmp(url, path, strlen(path)) != 0)
+		return NULL;
+	url += strlen(path);
+	len = strlen(url);
+	if (len <= strlen(end) || strcmp(url + len - strlen(end), end) != 0)
+		return NULL;
+	email = xstrndup(url, len - strlen(end));
+	return endpoint_is_account(email) ? TAKE_PTR(email) : NULL;
+}
+
 int
 endpoint_metadata_from_host(const char *host, char **ret, struct err *e)
 {

@@ -13,6 +13,9 @@
 #define ENDPOINT_TOKEN		"https://oauth2.googleapis.com/token"
 #define ENDPOINT_CERTS		"https://www.googleapis.com/oauth2/v3/certs"
 
+/* Where all of these are. */
+#define ENDPOINT_UNIVERSE	"googleapis.com"
+
 /* What an assertion names as its aud.  The endpoint accepts it under all of its
    aliases, so it stays as it is where another one is configured. */
 #define TOKEN_AUDIENCE		"https://oauth2.googleapis.com/token"
@@ -53,6 +56,12 @@ int endpoint_check(const char *url, enum endpoint_kind kind, bool test,
 
 /* Is this a service account's address, something@something.gserviceaccount.com? */
 bool endpoint_is_account(const char *email);
+
+/* Is this the token endpoint, by any name that Google ever wrote into files? */
+bool endpoint_is_token(const char *url);
+/* The account of https://iamcredentials.UNIVERSE/v1/projects/-/serviceAccounts/EMAIL
+   with ":generateAccessToken" behind; newly allocated, NULL if it is no such URL. */
+char *endpoint_impersonated(const char *url, const char *universe);
 
 /* GCE_METADATA_HOST ("host", "host:port", "[v6]:port", no scheme; "http://" is
    forgiven) as a base URL, newly allocated; names other than
