@@ -241,8 +241,8 @@ take_delegates(const struct json *j, struct credfile *c, struct err *e)
 	if (list && !json_is_array(list))
 		return wrong(e, "delegates", "is not a list");
 	if (n > CREDFILE_DELEGATES_MAX)
-		return err_set(e, ERR_REQUEST, "delegates has more than %d accounts",
-			       CREDFILE_DELEGATES_MAX);
+		return err_set(e, ERR_REQUEST, "delegates has more than %d "
+			       "accounts", CREDFILE_DELEGATES_MAX);
 	for (size_t i = 0; i < n; i++) {
 		s = json_string(json_array_at(list, i));
 		if (s && strncmp(s, ACCOUNTS, strlen(ACCOUNTS)) == 0)
@@ -344,7 +344,8 @@ credfile_parse(const void *text, size_t len, const char *universe,
 	_cleanup_(json_freep) struct json *j = NULL;
 
 	if (len > CREDFILE_MAX)
-		return err_set(e, ERR_REQUEST, "longer than %d bytes", CREDFILE_MAX);
+		return err_set(e, ERR_REQUEST, "longer than %d bytes",
+			       CREDFILE_MAX);
 	j = json_parse(text, len, JSON_DEPTH);
 	if (!json_is_object(j))
 		return err_set(e, ERR_REQUEST, "it is no JSON object");

@@ -14,7 +14,7 @@
 
 enum credfile_type {
 	CREDFILE_SERVICE_ACCOUNT,	/* a key of an account's */
-	CREDFILE_AUTHORIZED_USER,	/* somebody signed in with an OAuth client */
+	CREDFILE_AUTHORIZED_USER,	/* who signed in with an OAuth client */
 	CREDFILE_IMPERSONATED		/* an account, by one of the two above */
 };
 

@@ -220,7 +220,8 @@ endpoint_impersonated(const char *url, const char *universe)
 {
 	static const char path[] = "/v1/projects/-/serviceAccounts/";
 	static const char end[] = ":generateAccessToken";
-	_cleanup_(freep) char *host = xasprintf("https://iamcredentials.%s", universe);
+	_cleanup_(freep) char *host = xasprintf("https://iamcredentials.%s",
+						universe);
 	_cleanup_(freep) char *email = NULL;
 	size_t len;
 

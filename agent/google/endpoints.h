@@ -59,8 +59,8 @@ bool endpoint_is_account(const char *email);
 
 /* Is this the token endpoint, by any name that Google ever wrote into files? */
 bool endpoint_is_token(const char *url);
-/* The account of https://iamcredentials.UNIVERSE/v1/projects/-/serviceAccounts/EMAIL
-   with ":generateAccessToken" behind; newly allocated, NULL if it is no such URL. */
+/* The EMAIL of https://iamcredentials.UNIVERSE/v1/projects/-/serviceAccounts/EMAIL:
+   generateAccessToken; newly allocated, NULL if it is no such URL. */
 char *endpoint_impersonated(const char *url, const char *universe);
 
 /* GCE_METADATA_HOST ("host", "host:port", "[v6]:port", no scheme; "http://" is

@@ -226,7 +226,8 @@ static const struct {
 	{ account, "client_email", NULL, "client_email is missing" },
 	{ account, "client_email", "[]", "client_email is not a string" },
 	{ account, "client_email", "\"\"", "client_email is empty" },
-	{ account, "client_email", "\"a\\u0000b\"", "client_email is not a string" },
+	{ account, "client_email", "\"a\\u0000b\"",
+	  "client_email is not a string" },
 	{ account, "client_email", "\"user@example.com\"",
 	  "client_email is not a service account's address" },
 	{ account, "client_email", "\"x/../y@p.iam.gserviceaccount.com\"",
@@ -238,7 +239,8 @@ static const struct {
 	{ account, "private_key", NULL, "private_key is missing" },
 	{ account, "private_key", "{}", "private_key is not a string" },
 	{ account, "private_key", "\"\"", "private_key is empty" },
-	{ account, "private_key", "\"" PEM_SECRET "\"", "private_key is no PEM key" },
+	{ account, "private_key", "\"" PEM_SECRET "\"",
+	  "private_key is no PEM key" },
 	{ account, "private_key", "\"-----BEGIN PRIVATE KEY-----\\\\n" PEM_SECRET
 	  "\\\\n-----END PRIVATE KEY-----\\\\n\"", "the file was escaped twice" },
 	{ account, "private_key", "\"-----BEGIN PRIVATE KEY----- " PEM_SECRET
@@ -358,8 +360,8 @@ no_failure_shows_a_secret(void **state _unused_)
 		struct credfile *c = NULL;
 		struct err e;
 
-		parse_with(mistakes[i].base, mistakes[i].name, mistakes[i].value, &c,
-			   &e);
+		parse_with(mistakes[i].base, mistakes[i].name, mistakes[i].value,
+			   &c, &e);
 		for (size_t k = 0; k < ARRAY_SIZE(secrets); k++)
 			if (strstr(e.msg, secrets[k]))
 				fail_msg("%s", e.msg);
@@ -383,7 +385,8 @@ what_is_no_object_is_no_file(void **state _unused_)
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		assert_int_equal(credfile_parse(texts[i], strlen(texts[i]),
-						ENDPOINT_UNIVERSE, &c, &e), -EINVAL);
+						ENDPOINT_UNIVERSE, &c, &e),
+				 -EINVAL);
 		assert_string_equal(e.msg, "it is no JSON object");
 	}
 }
@@ -400,9 +403,10 @@ an_oauth_client_alone_is_told_from_credentials(void **state _unused_)
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		assert_int_equal(credfile_parse(texts[i], strlen(texts[i]),
-						ENDPOINT_UNIVERSE, &c, &e), -EINVAL);
-		assert_non_null(strstr(e.msg, "nobody has signed in yet: gcloud auth "
-				       "application-default login"));
+						ENDPOINT_UNIVERSE, &c, &e),
+				 -EINVAL);
+		assert_non_null(strstr(e.msg, "nobody has signed in yet: gcloud "
+				       "auth application-default login"));
 	}
 }
 
