@@ -99,7 +99,8 @@ agent_new_accounts(struct agent *agent, struct err *e)
 	const struct config *c = agent->config;
 	const struct account_setup setup = {
 		.event = agent->event, .http = agent->http, .at = &c->at,
-		.opt = &c->account, .ops = &ops, .userdata = agent,
+		.clock = agent->clock, .opt = &c->account, .ops = &ops,
+		.userdata = agent,
 	};
 	struct account *a;
 	int r;

@@ -16,6 +16,10 @@
 /* Where all of these are. */
 #define ENDPOINT_UNIVERSE	"googleapis.com"
 
+/* Scopes that let their token call IAM; the first lets it call anything. */
+#define SCOPE_CLOUD_PLATFORM	"https://www.googleapis.com/auth/cloud-platform"
+#define SCOPE_IAM		"https://www.googleapis.com/auth/iam"
+
 /* What an assertion names as its aud.  The endpoint accepts it under all of its
    aliases, so it stays as it is where another one is configured. */
 #define TOKEN_AUDIENCE		"https://oauth2.googleapis.com/token"

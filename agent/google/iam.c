@@ -1,20 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/b64.h"
+#include "base/buf.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "google/endpoints.h"
 #include "google/iam.h"
 
 #define API		"iamcredentials.googleapis.com"
-#define SCOPE_CLOUD	"https://www.googleapis.com/auth/cloud-platform"
-#define SCOPE_IAM	"https://www.googleapis.com/auth/iam"
 #define SCOPES_WORDS	"the VM's access scopes do not allow to call " API
-#define KEY_ID_MAX	128		/* bytes; 40 today */
-#define SIGNATURE_MAX	1024		/* bytes; RSA-8192 */
+#define BODY_MAX	(256 * 1024)
+
+/* What a caller may not do, to itself and to another account. */
+static const struct method {
+	const char *name, *permission, *does, *to_itself, *to_it;
+} methods[] = {
+	[IAM_SIGN_BLOB] = { "signBlob", "iam.serviceAccounts.signBlob",
+		"sign", "as itself", "as it" },
+	[IAM_SIGN_JWT] = { "signJwt", "iam.serviceAccounts.signJwt",
+		"sign", "as itself", "as it" },
+	[IAM_GENERATE_ID_TOKEN] = { "generateIdToken",
+		"iam.serviceAccounts.getOpenIdToken",
+		"make ID tokens", "of itself", "of it" },
+	[IAM_GENERATE_ACCESS_TOKEN] = { "generateAccessToken",
+		"iam.serviceAccounts.getAccessToken",
+		"make access tokens", "of itself", "of it" },
+};
 
 /* One path segment.  The API takes "@" as it is, and so do we. */
 static char *
@@ -29,25 +43,46 @@ segment(const char *email)
 	return s;
 }
 
-void
-iam_sign_blob_request(const char *base_url, const char *email,
-		      const char *access_token,
-		      const void *input, size_t input_len,
-		      struct http_request *ret)
+static void
+write_delegates(struct buf *b, char *const *delegates)
 {
-	_cleanup_(secret_freep) char *payload = b64_encode(input, input_len);
-	_cleanup_(secret_freep) char *bearer = xasprintf("Bearer %s", access_token);
-	_cleanup_(freep) char *name = segment(email);
+	if (!delegates || !delegates[0])
+		return;
+	buf_adds(b, ",\"delegates\":[");
+	for (size_t i = 0; delegates[i]; i++) {
+		_cleanup_(freep) char *name =
+			xasprintf("projects/-/serviceAccounts/%s", delegates[i]);
 
+		if (i > 0)
+			buf_addc(b, ',');
+		json_write_string(b, name);
+	}
+	buf_addc(b, ']');
+}
+
+void
+iam_request(enum iam_method method, const char *base_url,
+	    const struct iam_subject *s, const char *access_token,
+	    const char *members, struct http_request *ret)
+{
+	_cleanup_(secret_freep) char *bearer = xasprintf("Bearer %s", access_token);
+	_cleanup_(freep) char *name = segment(s->email);
+	struct buf body = BUF_INIT(BODY_MAX);
+
+	buf_addc(&body, '{');
+	buf_adds(&body, members);
+	write_delegates(&body, s->delegates);
+	buf_addc(&body, '}');
+	assert(!body.overflow);		/* the limits on requests see to it */
 	*ret = (struct http_request){
 		.lane = HTTP_LANE_GOOGLE,
 		.upstream = UPSTREAM_IAM,
 		.method = "POST",
-		.url = xasprintf("%s/v1/projects/-/serviceAccounts/%s:signBlob",
-				 base_url, name),
-		.body = xasprintf("{\"payload\":\"%s\"}", payload),
+		.url = xasprintf("%s/v1/projects/-/serviceAccounts/%s:%s",
+				 base_url, name, methods[method].name),
+		.body_len = body.len,
 	};
-	ret->body_len = strlen(ret->body);
+	ret->body = buf_steal(&body);
 	http_request_field(ret, "Authorization", bearer);
 	http_request_field(ret, "Content-Type", "application/json");
 	http_request_field(ret, "Accept", "application/json");
@@ -71,11 +106,9 @@ enum mending {
 static const struct reason {
 	const char *name;
 	enum mending mending;
-	const char *words;
+	const char *words;	/* NULL: see role_words() */
 } reasons[] = {
-	{ "IAM_PERMISSION_DENIED", MEND_ROLE,
-	  "may not sign as itself (or does not exist): it lacks the permission "
-	  "iam.serviceAccounts.signBlob" },
+	{ "IAM_PERMISSION_DENIED", MEND_ROLE, NULL },
 	{ "ACCESS_TOKEN_SCOPE_INSUFFICIENT", MEND_SCOPES, SCOPES_WORDS },
 	{ "SERVICE_DISABLED", MEND_API,
 	  "the API " API " is not enabled in the project" },
@@ -94,6 +127,26 @@ static const struct reason {
 	{ "RATE_LIMIT_EXCEEDED", MEND_LATER, "a quota is used up" },
 	{ "RESOURCE_QUOTA_EXCEEDED", MEND_LATER, "a quota is used up" },
 };
+
+/* One answer that is none: to which question, and where the words go. */
+struct failure {
+	const struct http_response *re;
+	const struct method *m;
+	const struct iam_subject *s;
+	struct err *e;
+};
+
+static const char *
+caller_of(const struct iam_subject *s)
+{
+	return s->caller ?: s->email;
+}
+
+static bool
+is_itself(const struct iam_subject *s)
+{
+	return strcmp(caller_of(s), s->email) == 0;
+}
 
 /* The names that gcloud commands need: a project's id ("example.com:web-1") or
    number; nothing that a shell would take for more than a name, and nothing that
@@ -116,23 +169,43 @@ mend_scopes(struct err *e)
 		 "INSTANCE --scopes=cloud-platform; start it again");
 }
 
+/* Along a chain Google does not say which link is missing. */
+static void
+mend_role(const struct iam_subject *s, struct err *e)
+{
+	struct buf chain = BUF_INIT(512);
+
+	if (!s->delegates || !s->delegates[0]) {
+		err_hint(e, "gcloud iam service-accounts add-iam-policy-binding %s "
+			 "--member=serviceAccount:%s "
+			 "--role=roles/iam.serviceAccountTokenCreator "
+			 "(takes some minutes)", s->email, caller_of(s));
+		return;
+	}
+	buf_adds(&chain, caller_of(s));
+	for (char *const *next = s->delegates; *next; next++)
+		buf_addf(&chain, ", %s", *next);
+	buf_addf(&chain, ", %s", s->email);
+	err_hint(e, "each of these needs roles/iam.serviceAccountTokenCreator on "
+		 "the next one: %s; gcloud iam service-accounts "
+		 "add-iam-policy-binding NEXT --member=serviceAccount:THIS "
+		 "--role=roles/iam.serviceAccountTokenCreator (takes some minutes)",
+		 buf_str(&chain));
+	buf_free(&chain);
+}
+
 /* consumer: "projects/N", or NULL. */
 static void
-mend(enum mending mending, const char *email, const char *consumer, struct err *e)
+mend(const struct failure *f, enum mending mending, const char *consumer)
 {
 	const char *project = "PROJECT";
+	struct err *e = f->e;
 
 	if (consumer && strncmp(consumer, "projects/", 9) == 0 &&
 	    is_name(consumer + 9))
 		project = consumer + 9;
 
 	switch (mending) {
-	case MEND_ROLE:
-		err_hint(e, "gcloud iam service-accounts add-iam-policy-binding %s "
-			 "--member=serviceAccount:%s "
-			 "--role=roles/iam.serviceAccountTokenCreator "
-			 "(takes some minutes)", email, email);
-		break;
 	case MEND_SCOPES:
 		mend_scopes(e);
 		break;
@@ -141,7 +214,8 @@ mend(enum mending mending, const char *email, const char *consumer, struct err *
 			 "(takes some minutes)", project);
 		break;
 	case MEND_ACCOUNT:
-		err_hint(e, "gcloud iam service-accounts enable %s", email);
+		err_hint(e, "gcloud iam service-accounts enable %s",
+			 caller_of(f->s));
 		break;
 	case MEND_PROJECT:
 		err_hint(e, "gcloud billing projects describe %s, and see the "
@@ -151,6 +225,7 @@ mend(enum mending mending, const char *email, const char *consumer, struct err *
 		err_hint(e, "ask the organisation's administrators to allow " API
 			 " from this VM's network");
 		break;
+	case MEND_ROLE:
 	case MEND_NOTHING:
 	case MEND_LATER:
 		break;
@@ -158,22 +233,23 @@ mend(enum mending mending, const char *email, const char *consumer, struct err *
 }
 
 static int
-denied(struct err *e, enum err_scope scope, const char *email, const char *words)
+denied(const struct failure *f, enum err_scope scope, const char *who,
+       const char *words)
 {
-	int r = err_set(e, ERR_GOOGLE, "IAM signBlob: %s: %s", email, words);
+	int r = err_set(f->e, ERR_GOOGLE, "IAM %s: %s: %s", f->m->name, who, words);
 
-	if (e)
-		e->scope = scope;
+	if (f->e)
+		f->e->scope = scope;
 	return r;
 }
 
 static int
-unavailable(const struct http_response *re, struct err *e, const char *words)
+unavailable(const struct failure *f, const char *words)
 {
-	int r = err_set(e, ERR_UNAVAILABLE, "IAM signBlob: %s", words);
+	int r = err_set(f->e, ERR_UNAVAILABLE, "IAM %s: %s", f->m->name, words);
 
-	if (e)
-		e->retry_usec = re->retry_after_usec;
+	if (f->e)
+		f->e->retry_usec = f->re->retry_after_usec;
 	return r;
 }
 
@@ -197,54 +273,94 @@ find_reason(const char *name)
 	return NULL;
 }
 
+static void
+mend_not_found(const struct failure *f)
+{
+	const char *email = f->s->email;
+
+	if (is_itself(f->s))
+		err_hint(f->e, "gcloud iam service-accounts describe %s; attach "
+			 "one that exists: gcloud compute instances "
+			 "set-service-account INSTANCE --service-account=EMAIL "
+			 "--scopes=cloud-platform", email);
+	else
+		err_hint(f->e, "gcloud iam service-accounts describe %s; see to "
+			 "the email in the account's section of the configuration",
+			 email);
+}
+
 /* An error whose reason is not in the table: what its status alone says.  text is
    the server's own words, NULL where a front end answered and not the API. */
 static int
-failure_by_status(const struct http_response *re, const char *email,
-		  const char *text, struct err *e)
+failure_by_status(const struct failure *f, const char *text)
 {
 	char words[TEXT_SHOW_SIZE + 80], shown[TEXT_SHOW_SIZE] = "no words";
+	unsigned status = f->re->status;
 	int r;
 
 	if (text)
 		text_show_str(shown, text);
 
-	if (re->status == 401)
-		return err_set_status(e, ERR_UNAVAILABLE, 401, "IAM signBlob: "
-				      "the access token is taken no more");
-	if (text && re->status == 404) {
-		r = denied(e, ERR_SCOPE_ACCOUNT, email, "there is no such account");
-		err_hint(e, "gcloud iam service-accounts describe %s; attach one "
-			 "that exists: gcloud compute instances "
-			 "set-service-account INSTANCE --service-account=EMAIL "
-			 "--scopes=cloud-platform", email);
+	if (status == 401)
+		return err_set_status(f->e, ERR_UNAVAILABLE, 401, "IAM %s: the "
+				      "access token is taken no more", f->m->name);
+	if (text && status == 404) {
+		r = denied(f, ERR_SCOPE_ACCOUNT, f->s->email,
+			   "there is no such account");
+		mend_not_found(f);
 		return r;
 	}
-	if (text && re->status == 403) {
+	if (text && status == 403) {
 		snprintf(words, sizeof(words), "denied: %s", shown);
-		return denied(e, ERR_SCOPE_REQUEST, email, words);
+		return denied(f, ERR_SCOPE_REQUEST, f->s->email, words);
 	}
 	/* Its words may quote what was to be signed. */
-	if (text && re->status == 400)
-		return denied(e, ERR_SCOPE_REQUEST, email,
+	if (text && status == 400)
+		return denied(f, ERR_SCOPE_REQUEST, f->s->email,
 			      "the request was not understood (HTTP 400)");
 
 	if (text)
-		snprintf(words, sizeof(words), "HTTP %u: %s", re->status, shown);
+		snprintf(words, sizeof(words), "HTTP %u: %s", status, shown);
 	else
 		snprintf(words, sizeof(words),
-			 "HTTP %u, and not from the API itself", re->status);
-	return unavailable(re, e, words);
+			 "HTTP %u, and not from the API itself", status);
+	return unavailable(f, words);
+}
+
+/* Somebody lacks the role: the caller, or one on the way. */
+static int
+role_denied(const struct failure *f)
+{
+	const struct iam_subject *s = f->s;
+	_cleanup_(freep) char *words = NULL;
+	int r;
+
+	if (is_itself(s))
+		words = xasprintf("may not %s %s (or does not exist): it lacks the "
+				  "permission %s", f->m->does, f->m->to_itself,
+				  f->m->permission);
+	else
+		words = xasprintf("%s may not %s %s%s (or it does not exist): the "
+				  "permission %s is missing", caller_of(s),
+				  f->m->does, f->m->to_it,
+				  s->delegates && s->delegates[0] ?
+				  " by its delegates" : "", f->m->permission);
+	r = denied(f, ERR_SCOPE_ACCOUNT, s->email, words);
+	if (f->e)
+		f->e->doubtful = true;
+	mend_role(s, f->e);
+	return r;
 }
 
 static int
-failure(const struct http_response *re, const char *email, struct err *e)
+fail(const struct failure *f)
 {
+	char shown[TEXT_SHOW_SIZE], words[TEXT_SHOW_SIZE + 80];
+	const struct http_response *re = f->re;
 	_cleanup_(json_freep) struct json *j = NULL;
 	const struct json *error, *info, *metadata;
 	const struct reason *reason;
-	const char *quota, *text;
-	char shown[TEXT_SHOW_SIZE], words[TEXT_SHOW_SIZE + 80];
+	const char *quota, *text, *who = f->s->email;
 	int r;
 
 	j = json_parse(re->body, re->body_len, JSON_DEPTH);
@@ -257,81 +373,56 @@ failure(const struct http_response *re, const char *email, struct err *e)
 		text = json_get_string(error, "message");
 		if (!text && json_is_object(error))
 			text = "";
-		return failure_by_status(re, email, text, e);
+		return failure_by_status(f, text);
 	}
 	if (reason->mending == MEND_LATER) {
 		quota = json_get_string(metadata, "quota_metric");
 		snprintf(words, sizeof(words), "%s%s%s", reason->words,
 			 quota ? ": " : "",
 			 quota ? text_show_str(shown, quota) : "");
-		return unavailable(re, e, words);
+		return unavailable(f, words);
 	}
+	if (reason->mending == MEND_ROLE)
+		return role_denied(f);
 
-	r = denied(e, ERR_SCOPE_ACCOUNT, email, reason->words);
-	if (e)
-		e->doubtful = reason->mending == MEND_ROLE;
-	mend(reason->mending, email, json_get_string(metadata, "consumer"), e);
+	if (reason->mending == MEND_ACCOUNT)
+		who = caller_of(f->s);
+	r = denied(f, ERR_SCOPE_ACCOUNT, who, reason->words);
+	mend(f, reason->mending, json_get_string(metadata, "consumer"));
 	return r;
 }
 
-/* --- answers ---------------------------------------------------------------- */
-
-static bool
-is_key_id(const char *s)
+int
+iam_failure(enum iam_method method, const struct http_response *re,
+	    const struct iam_subject *s, struct err *e)
 {
-	size_t len = strlen(s);
-
-	return len > 0 && len <= KEY_ID_MAX &&
-	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-		      "0123456789-_") == len;
+	return fail(&(struct failure){ re, &methods[method], s, e });
 }
 
 int
-iam_sign_blob_response(const struct http_response *re, const char *email,
-		       char **ret_signature, char **ret_key_id,
-		       struct err *e)
+iam_nonsense(enum iam_method method, const struct http_response *re,
+	     const char *words, struct err *e)
 {
-	_cleanup_(json_freep) struct json *j = NULL;
-	_cleanup_(freep) char *signature = NULL;
-	const char *blob, *key_id;
-	void *bytes = NULL;
-	size_t len;
-
-	if (re->status != 200)
-		return failure(re, email, e);
-
-	j = json_parse(re->body, re->body_len, JSON_DEPTH);
-	blob = json_get_string(j, "signedBlob");
-	key_id = json_get_string(j, "keyId");
-	if (!blob || !key_id || !is_key_id(key_id))
-		return unavailable(re, e, "the answer lacks signature or key id");
-	if (b64_decode(blob, strlen(blob), &bytes, &len) < 0)
-		return unavailable(re, e, "the signature is not base64");
-	if (len > 0 && len <= SIGNATURE_MAX)
-		signature = b64url_encode(bytes, len);
-	free(bytes);
-	if (!signature)
-		return unavailable(re, e, "the signature has an impossible length");
-
-	*ret_signature = TAKE_PTR(signature);
-	*ret_key_id = xstrdup(key_id);
-	return 0;
+	return unavailable(&(struct failure){ .re = re, .m = &methods[method],
+					      .e = e }, words);
 }
 
 bool
 iam_scopes_suffice(char *const *scopes)
 {
 	for (; *scopes; scopes++)
-		if (strcmp(*scopes, SCOPE_CLOUD) == 0 ||
+		if (strcmp(*scopes, SCOPE_CLOUD_PLATFORM) == 0 ||
 		    strcmp(*scopes, SCOPE_IAM) == 0)
 			return true;
 	return false;
 }
 
 int
-iam_scopes_error(const char *email, struct err *e)
+iam_scopes_error(enum iam_method method, const struct iam_subject *s,
+		 struct err *e)
 {
-	int r = denied(e, ERR_SCOPE_ACCOUNT, email, SCOPES_WORDS);
+	int r = denied(&(struct failure){ .m = &methods[method], .e = e },
+		       ERR_SCOPE_ACCOUNT, s->email, SCOPES_WORDS);
 
 	mend_scopes(e);
 	return r;

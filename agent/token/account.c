@@ -83,10 +83,22 @@ account_forget_access(struct account *a, const struct err *e)
 	account_wait_tell(a, &a->token_waits, NULL, e);
 }
 
+static int
+ask_access(struct account *a, struct err *e)
+{
+	int r;
+
+	a->access_deadline = account_now(a) + a->opt.token_usec;
+	r = a->source->ask_access(a, e);
+	a->asking_access = r >= 0;
+	return r;
+}
+
 void
 account_found(struct account *a, struct metadata_account *info)
 {
 	bool changed = !account_email(a) || strcmp(account_email(a), info->email);
+	bool was_found = a->state == ACCOUNT_FOUND;
 	struct err e;
 
 	a->asking = false;
@@ -94,12 +106,17 @@ account_found(struct account *a, struct metadata_account *info)
 	a->info = *info;
 	a->failed = false;
 	sd_event_source_set_enabled(a->timer, SD_EVENT_OFF);
-	if (changed) {
+	if (changed && was_found) {
 		err_set(&e, ERR_UNAVAILABLE, "the service account has changed");
 		account_forget_access(a, &e);
-		account_set_state(a, ACCOUNT_FOUND);
 	}
+	if (changed)
+		account_set_state(a, ACCOUNT_FOUND);
 	account_wait_tell(a, &a->waits, NULL, NULL);
+	/* Those who could not ask for its access token before. */
+	if (!TAILQ_EMPTY(&a->token_waits) && !a->asking_access &&
+	    ask_access(a, &e) < 0)
+		account_wait_tell(a, &a->token_waits, NULL, &e);
 }
 
 void
@@ -124,7 +141,7 @@ account_rediscover(struct account *a)
 	struct err e;
 
 	/* Denials come one an audience; one look is enough for all of them. */
-	if (a->state != ACCOUNT_FOUND || a->asking ||
+	if (!a->source->ask || a->state != ACCOUNT_FOUND || a->asking ||
 	    account_now(a) < a->asked + a->opt.none_usec)
 		return;
 	if (ask(a, &e) < 0)
@@ -145,17 +162,6 @@ account_when_found(struct account *a, const uint64_t *deadline,
 }
 
 /* Its access token. */
-
-static int
-ask_access(struct account *a, struct err *e)
-{
-	int r;
-
-	a->access_deadline = account_now(a) + a->opt.token_usec;
-	r = a->source->ask_access(a, e);
-	a->asking_access = r >= 0;
-	return r;
-}
 
 /* It comes with seconds to live, not with a date: Google's clock has no say. */
 void
@@ -188,14 +194,14 @@ account_access_token(struct account *a, const uint64_t *deadline,
 	struct token_now now = clock_machine_now(a->event);
 	int r;
 
-	if (a->state != ACCOUNT_FOUND)
+	if (a->state == ACCOUNT_NONE)
 		return metadata_no_account(e);
 	if (a->access && token_left(a->access, &now) > a->opt.access_margin_usec) {
 		*ret_token = a->access;
 		return 1;
 	}
 
-	if (!a->asking_access) {
+	if (a->state == ACCOUNT_FOUND && !a->asking_access) {
 		r = ask_access(a, e);
 		if (r < 0)
 			return r;
@@ -223,9 +229,12 @@ account_alloc(const struct account_source *source, const char *name,
 	a = xcalloc(1, source->account_size);
 	a->source = source;
 	a->name = xstrdup(name);
+	a->caller = a;
+	a->delegates = xcalloc(1, sizeof(*a->delegates));
 	a->event = sd_event_ref(s->event);
 	a->http = s->http;
 	a->at = s->at;
+	a->clock = s->clock;
 	a->opt = *s->opt;
 	a->ops = *s->ops;
 	a->userdata = s->userdata;
@@ -233,6 +242,13 @@ account_alloc(const struct account_source *source, const char *name,
 	TAILQ_INIT(&a->waits);
 	TAILQ_INIT(&a->token_waits);
 	return a;
+}
+
+void
+account_known(struct account *a, struct metadata_account *info)
+{
+	a->info = *info;
+	a->state = ACCOUNT_FOUND;
 }
 
 /* The first question leaves from the loop, not from here: whoever makes us is
@@ -258,9 +274,24 @@ account_free(struct account *a)
 	metadata_account_clear(&a->info);
 	token_unref(a->access);
 	sd_event_unref(a->event);
+	for (size_t i = 0; a->delegates[i]; i++)
+		free(a->delegates[i]);
+	free(a->delegates);
 	free(a->name);
 	free(a);
 	return NULL;
+}
+
+struct account *
+account_caller(struct account *a)
+{
+	return a->caller;
+}
+
+char *const *
+account_delegates(const struct account *a)
+{
+	return a->delegates;
 }
 
 const char *

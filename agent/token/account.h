@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The service accounts the agent speaks for.  In this version: the VM's own,
-   "default", found at the metadata server.
+/* A service account that the agent speaks for.
 
-   It is looked for from the start, as long as the VM takes to boot; where the VM
-   has none, again every while; and anew when Google says that it does not know
-   it.  Whoever needs it before it is found waits by a ticket.  The account's
+   "default" is looked for at the metadata server from the start, as long as the VM
+   takes to boot; where the VM has none, again every while; and anew when Google
+   says that it does not know it.  Whoever needs it before it is found waits by a
+   ticket.  Others are configured, and are known from the start.  An account's
    access token is fetched once for all who ask at the same time, and kept until
    shortly before it expires.
 
@@ -22,6 +22,7 @@
 
 struct account;
 struct account_wait;
+struct clock;
 
 struct account_options {
 	uint64_t discover_first_usec;	/* delay after a failure, doubling */
@@ -44,6 +45,7 @@ struct account_setup {
 	sd_event *event;
 	struct http_client *http;
 	const struct endpoints *at;
+	struct clock *clock;
 	const struct account_options *opt;
 	const struct account_ops *ops;
 	void *userdata;			/* for ops */
@@ -52,6 +54,14 @@ struct account_setup {
 /* "default", as the metadata server tells it. */
 int account_metadata_new(const struct account_setup *s, struct account **ret,
 			 struct err *e);
+/* name, as this email, by the access token of caller, which outlives it, and of
+   delegates (may be NULL) between them.  It is known from the start; its own access
+   token is one for all that Google has. */
+struct account *account_impersonated_new(const struct account_setup *s,
+					 const char *name, const char *email,
+					 struct account *caller,
+					 char *const *delegates);
+
 /* All waits must be gone. */
 struct account *account_free(struct account *a);
 DEFINE_CLEANUP(struct account *, account_free)
@@ -64,6 +74,10 @@ enum account_state {
 
 /* As the configuration and callers have it: "default". */
 const char *account_name(const struct account *a);
+/* By whose access token IAM is called for it: its own, or that of the account which
+   may act as this one, by delegates (emails, NULL at the end). */
+struct account *account_caller(struct account *a);
+char *const *account_delegates(const struct account *a);
 enum account_state account_state(const struct account *a);
 /* Has a metadata server, any, ever answered as one? */
 bool account_flavored(const struct account *a);
@@ -99,9 +113,9 @@ int account_when_found(struct account *a, const uint64_t *deadline,
 typedef void account_token_fn(void *userdata, struct token *t,
 			      const struct err *e);
 
-/* Its access token.  1: *ret_token is set, borrowed until the next turn of the
-   event loop.  0: done will run.  fetches are shared.  *deadline as in
-   http_client_start(). */
+/* Its access token, also of an account that is still sought.  1: *ret_token is set,
+   borrowed until the next turn of the event loop.  0: done will run.  fetches are
+   shared.  *deadline as in http_client_start(). */
 int account_access_token(struct account *a, const uint64_t *deadline,
 			 account_token_fn *done, void *userdata,
 			 struct token **ret_token, struct account_wait **ret,

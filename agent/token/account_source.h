@@ -18,9 +18,12 @@ TAILQ_HEAD(wait_list, account_wait);
 struct account {
 	const struct account_source *source;
 	char *name;
+	struct account *caller;		/* itself, or borrowed: outlives it */
+	char **delegates;		/* NULL ends */
 	sd_event *event;
 	struct http_client *http;
 	const struct endpoints *at;
+	struct clock *clock;
 	struct account_options opt;
 	struct account_ops ops;
 	void *userdata;
@@ -48,7 +51,8 @@ struct account_source {
 	const char *name;
 	size_t account_size;	/* of its own, which begins with a struct account */
 	/* Who is it?  Ends later in one of account_found(), account_none() and
-	   account_not_told(); or at once, with a negative return. */
+	   account_not_told(); or at once, with a negative return.  NULL: it is
+	   known from the start, by account_known(). */
 	int (*ask)(struct account *a, struct err *e);
 	/* Its access token, by access_deadline: ends later in account_access_came()
 	   or account_access_failed(); or at once, with a negative return.  Only
@@ -61,7 +65,9 @@ struct account_source {
 /* An account of this source; freed with account_free() whatever becomes of it. */
 struct account *account_alloc(const struct account_source *source,
 			      const char *name, const struct account_setup *s);
-/* Ask from the loop, from now on. */
+/* It is this one, and stays it.  info is taken over. */
+void account_known(struct account *a, struct metadata_account *info);
+/* Or: ask from the loop, from now on. */
 int account_begin(struct account *a, struct err *e);
 uint64_t account_now(const struct account *a);	/* CLOCK_BOOTTIME */
 

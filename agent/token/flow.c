@@ -8,6 +8,7 @@
 
 static const struct flow_ops *const flows[] = {
 	&flow_signblob,
+	&flow_generate,
 	&flow_metadata,
 };
 
@@ -23,7 +24,7 @@ flow_find(const char *name)
 const char *
 flow_names(void)
 {
-	return "signblob, metadata";
+	return "signblob, generate, metadata";
 }
 
 /* Variants. */

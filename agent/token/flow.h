@@ -56,6 +56,7 @@ struct flow_ops {
 	const char *name;	/* as written in the configuration file */
 	bool makes[TOKEN_FORMATS];
 	bool plain_http;	/* its tokens do not come by TLS */
+	bool for_others;	/* also for an account that is impersonated */
 	size_t fetch_size;	/* of its own, which begins with a struct fetch */
 	/* Negative, before anything is asked: the account cannot use this flow.
 	   NULL: it always may.  Only while the account is known. */
@@ -86,7 +87,7 @@ struct fetch {
 
 /* By its configured name; NULL if there is none. */
 const struct flow_ops *flow_find(const char *name);
-/* The names, for messages: "signblob, metadata". */
+/* The names, for messages: "signblob, generate, metadata". */
 const char *flow_names(void);
 
 /* A token_key's variant begins with its format: "standard" (which "" is, too),
@@ -116,5 +117,6 @@ struct fetch_found {
 };
 void fetch_check(struct fetch *f, const struct fetch_found *found);
 
+extern const struct flow_ops flow_generate;
 extern const struct flow_ops flow_signblob;
 extern const struct flow_ops flow_metadata;

@@ -105,10 +105,10 @@ MISTAKES = [
     ("[cache]\nentries = 2M\n", 2, "entries: 2M is out of range: 1 to 1048576"),
     ("[agent]\nlog-level = loud\n", 2, 'log-level: bad value "loud": expected debug, '
      "info, notice, warning or err"),
-    ("[account default]\nflows = generate\n", 2,
-     "flows: unknown flow generate: there is signblob, metadata"),
+    ("[account default]\nflows = conjure\n", 2,
+     "flows: unknown flow conjure: there is signblob, generate, metadata"),
     ("[account default]\nflows = signblob signblob\n", 2, "flows: flow signblob is named twice"),
-    ("[account default]\nflows =\n", 2, "flows: none left: there is signblob, metadata"),
+    ("[account default]\nflows =\n", 2, "flows: none left: there is signblob, generate, metadata"),
     # upstream
     ("[upstream]\ntest-endpoints = maybe\n", 2,
      'test-endpoints: bad value "maybe": expected yes or no'),

@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "fuzz-response.h"
 #include "fuzz-words.h"
-#include "google/iam.h"
+#include "google/iam_sign.h"
 
 #define EMAIL	"app-sa@example-proj-123.iam.gserviceaccount.com"
 
@@ -38,10 +38,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct http_response re;
 	char *body = response_read(data, size, &re);
 	char *signature = NULL, *key_id = NULL;
+	const struct iam_subject s = { .email = EMAIL };
 	struct err e;
 	int r;
 
-	r = iam_sign_blob_response(&re, EMAIL, &signature, &key_id, &e);
+	r = iam_sign_blob_response(&re, &s, &signature, &key_id, &e);
 	if (r < 0) {
 		CHECK(!signature && !key_id);
 		check_err(&e, r);

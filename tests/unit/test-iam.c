@@ -10,8 +10,11 @@
 #include <cmocka.h>
 
 #include "google/endpoints.h"
-#include "google/iam.h"
+#include "google/iam_generate.h"
+#include "google/iam_sign.h"
 #include "vectors.h"
+
+static const struct iam_subject itself = { .email = VEC_EMAIL };
 
 static struct http_response
 answer(unsigned status, const char *body)
@@ -34,12 +37,12 @@ failure(unsigned status, const char *body)
 	int r;
 
 	re.retry_after_usec = 9;
-	r = iam_sign_blob_response(&re, VEC_EMAIL, &signature, &key_id, &e);
+	r = iam_sign_blob_response(&re, &itself, &signature, &key_id, &e);
 	assert_int_equal(r, err_kind_errno(e.kind));
 	assert_null(signature);
 	assert_null(key_id);
 	/* Nobody has to ask why. */
-	assert_int_equal(iam_sign_blob_response(&re, VEC_EMAIL, &signature, &key_id,
+	assert_int_equal(iam_sign_blob_response(&re, &itself, &signature, &key_id,
 						NULL), r);
 	return e;
 }
@@ -82,7 +85,7 @@ a_request_is_that_of_the_reference(void **state _unused_)
 {
 	struct http_request q;
 
-	iam_sign_blob_request(ENDPOINT_IAM, VEC_EMAIL, VEC_ACCESS_TOKEN,
+	iam_sign_blob_request(ENDPOINT_IAM, &itself, VEC_ACCESS_TOKEN,
 			      VEC_ASSERTION_INPUT, strlen(VEC_ASSERTION_INPUT), &q);
 	assert_int_equal(q.lane, HTTP_LANE_GOOGLE);
 	assert_string_equal(q.method, "POST");
@@ -101,9 +104,10 @@ a_request_is_that_of_the_reference(void **state _unused_)
 static void
 an_email_stays_one_segment_of_the_path(void **state _unused_)
 {
+	const struct iam_subject s = { .email = "a/../b%40?c#d@e@f" };
 	struct http_request q;
 
-	iam_sign_blob_request("https://h", "a/../b%40?c#d@e@f", "t", "x", 1, &q);
+	iam_sign_blob_request("https://h", &s, "t", "x", 1, &q);
 	assert_string_equal(q.url, "https://h/v1/projects/-/serviceAccounts/"
 			    "a%2F..%2Fb%2540%3Fc%23d@e@f:signBlob");
 	http_request_clear(&q);
@@ -115,7 +119,7 @@ a_signature_comes_ready_for_a_jwt(void **state _unused_)
 	struct http_response re = answer(200, VEC_B1_BODY);
 	_cleanup_(freep) char *signature = NULL, *key_id = NULL;
 
-	assert_int_equal(iam_sign_blob_response(&re, VEC_EMAIL, &signature, &key_id,
+	assert_int_equal(iam_sign_blob_response(&re, &itself, &signature, &key_id,
 						NULL), 0);
 	assert_string_equal(signature, VEC_ASSERTION_SIGNATURE);
 	assert_string_equal(key_id, VEC_SA_KEY_KID);
@@ -128,7 +132,7 @@ an_answer_may_be_printed_prettily(void **state _unused_)
 					 "  \"signedBlob\": \"+/8=\"\n}\n");
 	_cleanup_(freep) char *signature = NULL, *key_id = NULL;
 
-	assert_int_equal(iam_sign_blob_response(&re, VEC_EMAIL, &signature, &key_id,
+	assert_int_equal(iam_sign_blob_response(&re, &itself, &signature, &key_id,
 						NULL), 0);
 	assert_string_equal(signature, "-_8");
 	assert_string_equal(key_id, "k1");
@@ -176,7 +180,7 @@ missing_scopes_come_with_the_command_that_sets_them(void **state _unused_)
 	assert_denied(failure(403, VEC_B3_BODY), ERR_SCOPE_ACCOUNT, "access scopes",
 		      "stop the VM; gcloud compute instances set-service-account "
 		      "INSTANCE --scopes=cloud-platform; start it again");
-	assert_int_equal(iam_scopes_error(VEC_EMAIL, &e),
+	assert_int_equal(iam_scopes_error(IAM_SIGN_BLOB, &itself, &e),
 			 err_kind_errno(ERR_GOOGLE));
 	assert_denied(e, ERR_SCOPE_ACCOUNT, "access scopes",
 		      "--scopes=cloud-platform");
@@ -366,6 +370,224 @@ either_scope_suffices_and_no_other(void **state _unused_)
 	assert_false(iam_scopes_suffice(neither));
 }
 
+/* --- of and through others ---------------------------------------------------- */
+
+#define CALLER	"vm-sa@example-proj-123.iam.gserviceaccount.com"
+#define ROLE	"--role=roles/iam.serviceAccountTokenCreator"
+
+static char *const hops[] = { (char *)VEC_HOP, NULL };
+static const struct iam_subject other = { .email = VEC_EMAIL, .caller = CALLER };
+static const struct iam_subject far = {
+	.email = VEC_EMAIL, .caller = CALLER, .delegates = hops,
+};
+
+static void
+assert_request(struct http_request *q, const char *method, const char *body)
+{
+	_cleanup_(freep) char *url = xasprintf(ENDPOINT_IAM "/v1/projects/-/"
+		"serviceAccounts/" VEC_EMAIL ":%s", method);
+
+	assert_string_equal(q->url, url);
+	assert_string_equal(q->fields[0],
+			    "Authorization: Bearer " VEC_ACCESS_TOKEN);
+	assert_string_equal(q->body, body);
+	assert_int_equal(q->body_len, strlen(body));
+	http_request_clear(q);
+}
+
+static void
+tokens_are_asked_for_as_in_the_reference(void **state _unused_)
+{
+	char *const scopes[] = { (char *)SCOPE_CLOUD_PLATFORM, NULL };
+	struct http_request q;
+
+	iam_generate_id_token_request(ENDPOINT_IAM, &other, VEC_ACCESS_TOKEN,
+				      VEC_AUDIENCE, &q);
+	assert_request(&q, "generateIdToken", VEC_B7_REQUEST);
+	iam_generate_access_token_request(ENDPOINT_IAM, &other, VEC_ACCESS_TOKEN,
+					  scopes, &q);
+	assert_request(&q, "generateAccessToken", VEC_B8_REQUEST);
+}
+
+static void
+delegates_stand_in_the_body_in_order(void **state _unused_)
+{
+	char *const two[] = { (char *)"a@b", (char *)"c@d", NULL };
+	const struct iam_subject s = { .email = VEC_EMAIL, .delegates = two };
+	struct http_request q;
+
+	iam_sign_blob_request(ENDPOINT_IAM, &far, VEC_ACCESS_TOKEN, "hello", 5, &q);
+	assert_request(&q, "signBlob", VEC_B9_REQUEST);
+	iam_generate_id_token_request(ENDPOINT_IAM, &s, VEC_ACCESS_TOKEN, "x", &q);
+	assert_request(&q, "generateIdToken", "{\"audience\":\"x\","
+		       "\"includeEmail\":true,\"delegates\":["
+		       "\"projects/-/serviceAccounts/a@b\","
+		       "\"projects/-/serviceAccounts/c@d\"]}");
+}
+
+static void
+an_audience_cannot_leave_its_string(void **state _unused_)
+{
+	struct http_request q;
+
+	iam_generate_id_token_request(ENDPOINT_IAM, &other, VEC_ACCESS_TOKEN,
+				      "x\",\"delegates\":[\"\\", &q);
+	assert_request(&q, "generateIdToken", "{\"audience\":"
+		       "\"x\\\",\\\"delegates\\\":[\\\"\\\\\","
+		       "\"includeEmail\":true}");
+}
+
+static void
+an_id_token_comes_as_it_is(void **state _unused_)
+{
+	struct http_response re = answer(200, VEC_B7_BODY);
+	_cleanup_(freep) char *text = NULL;
+
+	assert_int_equal(iam_generate_id_token_response(&re, &other, &text, NULL),
+			 0);
+	assert_string_equal(text, VEC_ID_TOKEN_B7);
+}
+
+static void
+an_access_token_comes_with_its_end(void **state _unused_)
+{
+	struct http_response re = answer(200, VEC_B8_BODY);
+	_cleanup_(freep) char *text = NULL;
+	int64_t exp;
+
+	assert_int_equal(iam_generate_access_token_response(&re, &other, VEC_NOW,
+							    &text, &exp, NULL), 0);
+	assert_string_equal(text, "ya29.c.EXAMPLE-impersonated_0123456789");
+	assert_int_equal(exp, VEC_NOW + 3600);
+}
+
+static int64_t
+exp_of(const char *when)
+{
+	_cleanup_(freep) char *body = xasprintf("{\"accessToken\":\"t\","
+		"\"expireTime\":\"%s\"}", when);
+	struct http_response re = answer(200, body);
+	_cleanup_(freep) char *text = NULL;
+	struct err e;
+	int64_t exp;
+	int r;
+
+	r = iam_generate_access_token_response(&re, &other, VEC_NOW, &text, &exp,
+					       &e);
+	if (r >= 0)
+		return exp;
+	assert_int_equal(e.kind, ERR_UNAVAILABLE);
+	assert_null(text);
+	return -1;
+}
+
+static void
+only_a_time_to_come_is_an_end(void **state _unused_)
+{
+	static const char *const bad[] = {
+		"", "soon", "3600", "2026-01-01T01:00:00", "2026-01-01 01:00:00Z",
+		"2026-01-01T01:00:00+01:00", "2026-13-01T01:00:00Z",
+		"2026-01-00T01:00:00Z", "2026-01-01T25:00:00Z",
+		"2026-01-01T01:00:00Zx", "2026-01-01T01:00:00.1",
+		"0000-01-01T01:00:00Z",
+		"2026-01-01T00:00:00Z", "2025-12-31T23:59:59Z",
+	};
+
+	assert_int_equal(exp_of("2026-01-01T00:00:01Z"), VEC_NOW + 1);
+	assert_int_equal(exp_of("2026-01-01T01:00:00.123456789Z"), VEC_NOW + 3600);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (exp_of(bad[i]) != -1)
+			fail_msg("%s is taken for a time", bad[i]);
+}
+
+static void
+an_answer_without_a_token_may_pass(void **state _unused_)
+{
+	static const char *const bodies[] = {
+		"", "{}", "[]", "{\"token\":1}", "{\"token\":\"\"}",
+		"{\"token\":\"a b\"}", "{\"token\":\"a\\nb\"}",
+		"{\"accessToken\":\"\",\"expireTime\":\"2026-01-01T01:00:00Z\"}",
+		"{\"accessToken\":\"a b\",\"expireTime\":\"2026-01-01T01:00:00Z\"}",
+		"{\"accessToken\":\"t\"}",
+		"{\"expireTime\":\"2026-01-01T01:00:00Z\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
+		struct http_response re = answer(200, bodies[i]);
+		struct err e = { .kind = ERR_KINDS };
+		char *text = NULL;
+		int64_t exp;
+
+		assert_true(iam_generate_id_token_response(&re, &other, &text,
+							   &e) < 0);
+		assert_int_equal(e.kind, ERR_UNAVAILABLE);
+		assert_true(iam_generate_access_token_response(&re, &other, VEC_NOW,
+							       &text, &exp,
+							       &e) < 0);
+		assert_int_equal(e.kind, ERR_UNAVAILABLE);
+		assert_null(text);
+	}
+}
+
+static struct err
+failure_of(enum iam_method method, const struct iam_subject *s, unsigned status,
+	   const char *body)
+{
+	struct http_response re = answer(status, body);
+	struct err e;
+	int r = iam_failure(method, &re, s, &e);
+
+	assert_int_equal(r, err_kind_errno(e.kind));
+	return e;
+}
+
+static void
+who_lacks_the_role_on_another_is_named_with_the_command(void **state _unused_)
+{
+	struct err e = failure_of(IAM_GENERATE_ID_TOKEN, &other, 403, VEC_B2_BODY);
+
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "IAM generateIdToken: " VEC_EMAIL ": "
+		      CALLER " may not make ID tokens of it",
+		      "add-iam-policy-binding " VEC_EMAIL
+		      " --member=serviceAccount:" CALLER " " ROLE);
+	assert_non_null(strstr(e.msg, "iam.serviceAccounts.getOpenIdToken"));
+	assert_true(e.doubtful);
+	e = failure_of(IAM_GENERATE_ACCESS_TOKEN, &other, 403, VEC_B2_BODY);
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "iam.serviceAccounts.getAccessToken",
+		      "");
+	e = failure_of(IAM_SIGN_JWT, &other, 403, VEC_B2_BODY);
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "iam.serviceAccounts.signJwt", "");
+}
+
+static void
+along_a_chain_every_link_is_named(void **state _unused_)
+{
+	assert_denied(failure_of(IAM_SIGN_BLOB, &far, 403, VEC_B2_BODY),
+		      ERR_SCOPE_ACCOUNT, "by its delegates",
+		      CALLER ", " VEC_HOP ", " VEC_EMAIL);
+}
+
+static void
+a_disabled_caller_is_named_and_not_whom_it_asks_for(void **state _unused_)
+{
+	struct err e = failure_of(IAM_GENERATE_ID_TOKEN, &other, 401,
+		"{\"error\":{\"details\":[{\"reason\":"
+		"\"ACCOUNT_STATE_INVALID\"}]}}");
+
+	assert_non_null(strstr(e.msg, CALLER ": is disabled"));
+	assert_non_null(strstr(e.hint, "enable " CALLER));
+}
+
+static void
+another_account_that_does_not_exist_is_a_mistake_of_ours(
+	void **state _unused_)
+{
+	assert_denied(failure_of(IAM_GENERATE_ID_TOKEN, &other, 404,
+				 "{\"error\":{\"message\":\"Not found\"}}"),
+		      ERR_SCOPE_ACCOUNT, "there is no such account",
+		      "configuration");
+}
+
 int
 main(void)
 {
@@ -400,6 +622,20 @@ main(void)
 		cmocka_unit_test(a_page_of_a_front_end_denies_nothing),
 		cmocka_unit_test(foreign_words_are_made_safe),
 		cmocka_unit_test(either_scope_suffices_and_no_other),
+		cmocka_unit_test(tokens_are_asked_for_as_in_the_reference),
+		cmocka_unit_test(delegates_stand_in_the_body_in_order),
+		cmocka_unit_test(an_audience_cannot_leave_its_string),
+		cmocka_unit_test(an_id_token_comes_as_it_is),
+		cmocka_unit_test(an_access_token_comes_with_its_end),
+		cmocka_unit_test(only_a_time_to_come_is_an_end),
+		cmocka_unit_test(an_answer_without_a_token_may_pass),
+		cmocka_unit_test(
+			who_lacks_the_role_on_another_is_named_with_the_command),
+		cmocka_unit_test(along_a_chain_every_link_is_named),
+		cmocka_unit_test(
+			a_disabled_caller_is_named_and_not_whom_it_asks_for),
+		cmocka_unit_test(
+			another_account_that_does_not_exist_is_a_mistake_of_ours),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

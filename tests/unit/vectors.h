@@ -158,6 +158,43 @@
 	"\",\"signedBlob\":\"" \
 	VEC_SIGNED_BLOB \
 	"\"}"
+/* generateIdToken, generateAccessToken; signBlob of "hello" through a delegate */
+#define VEC_ID_TOKEN_B7 \
+	"eyJhbGciOiJSUzI1NiIsImtpZCI6ImExYjJjM2Q0ZTVmNjA3MTgyOTNhNGI1YzZkN2" \
+	"U4ZjkwMDExMjIzMzQiLCJ0eXAiOiJKV1QifQ.eyJhdWQiOiIxMjM0NTY3ODkwMTItY" \
+	"WJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDUuYXBwcy5nb29nbGV1c2VyY29" \
+	"udGVudC5jb20iLCJhenAiOiIxMTM0NTY3ODkwMTIzNDU2Nzg5MDEiLCJlbWFpbCI6I" \
+	"mFwcC1zYUBleGFtcGxlLXByb2otMTIzLmlhbS5nc2VydmljZWFjY291bnQuY29tIiw" \
+	"iZW1haWxfdmVyaWZpZWQiOnRydWUsImV4cCI6MTc2NzIyOTIwMCwiaWF0IjoxNzY3M" \
+	"jI1NjAwLCJpc3MiOiJodHRwczovL2FjY291bnRzLmdvb2dsZS5jb20iLCJzdWIiOiI" \
+	"xMTM0NTY3ODkwMTIzNDU2Nzg5MDEifQ.CB2Q4fEY0h2n7Aqmpfb5hZJkD7LQNfTiIt" \
+	"C-NpuaEx7t99bsTTpRcd6U9rcYHFHvdJpqAuOAFakFsvtGuSnhen8dlvK5kvk_PIHd" \
+	"ft-KQUMmJnyfMZod8ss9_VoxHyj-DDBEvE_qWXqJ21PEQJfQchx4LrITWMfqFKyLZy" \
+	"KS9K6ZtGrfibgErxuDt_DdUdWFHKA5N1sCZQBI5MtcRDu0yRuastM5-Ibt0BSAbfb5" \
+	"Sy2bzj26MrgHMdzgzMRk4K1xRTsN9sHhC1XuAYYhP8f-FepjisKX5OCTrNWDdmicWw" \
+	"u024SLUP8-AxApH2e9a2yyj0qTkn_eOhep7PDFQBnaOQ"
+#define VEC_B7_REQUEST \
+	"{\"audience\":\"123456789012-abcdefghijklmnopqrstuvwxyz012345.apps" \
+	".googleusercontent.com\",\"includeEmail\":true}"
+#define VEC_B7_BODY "{\"token\":\"" VEC_ID_TOKEN_B7 "\"}"
+#define VEC_B8_REQUEST \
+	"{\"scope\":[\"https://www.googleapis.com/auth/cloud-platform\"],\"" \
+	"lifetime\":\"3600s\"}"
+#define VEC_B8_BODY \
+	"{\"accessToken\":\"ya29.c.EXAMPLE-impersonated_0123456789\",\"expi" \
+	"reTime\":\"2026-01-01T01:00:00Z\"}"
+#define VEC_HOP "hop-sa@example-proj-123.iam.gserviceaccount.com"
+#define VEC_B9_REQUEST \
+	"{\"payload\":\"aGVsbG8=\",\"delegates\":[\"projects/-/serviceAccou" \
+	"nts/hop-sa@example-proj-123.iam.gserviceaccount.com\"]}"
+#define VEC_B9_BODY \
+	"{\"keyId\":\"4f0e9a7b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f\",\"signedBl" \
+	"ob\":\"NBOExzSaHK+kCcmYTHHAl5hyONP+t98HQ/NSZoIINF0HhSFOByWx+u3xFOX" \
+	"TNyCE0lXgLrab9o3u9SH9y7NbPV4f18aqy0E5vKyqOqTow0Vmpm7pgd19kzQtkYId7" \
+	"u0kRcmH+93OJw8tkOtIuJz8z9h0qbBUTHjge+W2zkvw0VRZOXm/J9CGWQ5+Y9309Cn" \
+	"wkj6kha59YRuLrhdvRbIVEia0+GBCigJssXKi6Y902H1luFet2yjexKWi1AWGHUe2V" \
+	"et9sBt0WRmFnWE+ukJQVtHwPymT3PBBidsV6Wtrg8BJWvE/ZYNLlc6Rwwm4FrBUc9B" \
+	"4kDd01A6UK0zUhjTOfQ==\"}"
 /* 403, role missing */
 #define VEC_B2_BODY \
 	"{\"error\":{\"code\":403,\"message\":\"Permission 'iam.serviceAccoun" \

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Source "impersonated": an account that another one may act as. */
+
+#include "google/endpoints.h"
+#include "google/iam_generate.h"
+#include "token/account_source.h"
+#include "token/clock.h"
+
+struct account_impersonated {
+	struct account base;
+	struct account_wait *wait;	/* for the caller's access token */
+	struct token *bearer;
+	struct http_call *call;
+};
+
+static account_token_fn on_bearer;
+static http_done_fn on_access;
+
+static struct iam_subject
+subject_of(const struct account *a)
+{
+	return (struct iam_subject){
+		.email = a->info.email,
+		.caller = account_email(a->caller),
+		.delegates = a->delegates,
+	};
+}
+
+static int
+ask(struct account_impersonated *m, struct token *bearer, struct err *e)
+{
+	struct account *a = &m->base;
+	struct iam_subject s = subject_of(a);
+	struct http_request q = { 0 };
+
+	token_unref(m->bearer);
+	m->bearer = token_ref(bearer);
+	iam_generate_access_token_request(a->at->iam, &s,
+					  token_reveal(bearer, NULL),
+					  a->info.scopes, &q);
+	q.payer = HTTP_PAYER_ACCESS;
+	return http_client_start(a->http, &q, &a->access_deadline, on_access, m,
+				 &m->call, e);
+}
+
+static int
+impersonated_ask_access(struct account *a, struct err *e)
+{
+	struct account_impersonated *m =
+		container_of(a, struct account_impersonated, base);
+	struct token *t;
+	int r = account_access_token(a->caller, &a->access_deadline, on_bearer, m,
+				     &t, &m->wait, e);
+
+	return r > 0 ? ask(m, t, e) : r;
+}
+
+static void
+on_bearer(void *userdata, struct token *t, const struct err *failed)
+{
+	struct account_impersonated *m = userdata;
+	struct err e;
+
+	if (failed)
+		account_access_failed(&m->base, failed);
+	else if (ask(m, t, &e) < 0)
+		account_access_failed(&m->base, &e);
+}
+
+static void
+on_access(void *userdata, const struct http_response *re,
+	  const struct err *failed)
+{
+	struct account_impersonated *m = userdata;
+	struct iam_subject s = subject_of(&m->base);
+	_cleanup_(secret_freep) char *text = NULL;
+	int64_t now = clock_now(m->base.clock).google / (int64_t)USEC_PER_SEC, exp;
+	struct err e;
+
+	if (failed)
+		return account_access_failed(&m->base, failed);
+	if (iam_generate_access_token_response(re, &s, now, &text, &exp, &e) >= 0)
+		return account_access_came(&m->base, text, (uint64_t)(exp - now));
+	/* It died early: whoever asks again gets a fresh one. */
+	if (e.status == 401)
+		account_drop_token(m->base.caller, m->bearer);
+	e.status = 0;
+	account_access_failed(&m->base, &e);
+}
+
+static void
+impersonated_cancel_access(struct account *a)
+{
+	struct account_impersonated *m =
+		container_of(a, struct account_impersonated, base);
+
+	m->wait = account_wait_free(m->wait);
+	m->call = http_call_free(m->call);
+	m->bearer = token_unref(m->bearer);
+}
+
+static const struct account_source source_impersonated = {
+	.name = "impersonated",
+	.account_size = sizeof(struct account_impersonated),
+	.ask_access = impersonated_ask_access,
+	.cancel_access = impersonated_cancel_access,
+	.clear = impersonated_cancel_access,
+};
+
+static char **
+strings_copy(char *const *list)
+{
+	size_t n = 0;
+	char **copy;
+
+	while (list && list[n])
+		n++;
+	copy = xcalloc(n + 1, sizeof(*copy));
+	for (size_t i = 0; i < n; i++)
+		copy[i] = xstrdup(list[i]);
+	return copy;
+}
+
+struct account *
+account_impersonated_new(const struct account_setup *s, const char *name,
+			 const char *email, struct account *caller,
+			 char *const *delegates)
+{
+	struct account *a = account_alloc(&source_impersonated, name, s);
+	char *const scopes[] = { (char *)SCOPE_CLOUD_PLATFORM, NULL };
+	char *const aliases[] = { (char *)name, NULL };
+	struct metadata_account info = {
+		.email = xstrdup(email),
+		.scopes = strings_copy(scopes),
+		.aliases = strings_copy(aliases),
+	};
+
+	free(a->delegates);
+	a->delegates = strings_copy(delegates);
+	a->caller = caller;
+	account_known(a, &info);
+	return a;
+}
