@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 
@@ -54,6 +56,44 @@ json_parse(const char *text, size_t len, int depth)
 	struct json_scan s;
 
 	return json_scan(text, len, depth, &s) ? build(text, len, depth) : NULL;
+}
+
+/* Members of all objects in it: of a name that was given twice one is left. */
+static size_t
+count_members(struct json_object *o)
+{
+	size_t n = 0;
+
+	if (json_object_is_type(o, json_type_array)) {
+		for (size_t i = 0; i < json_object_array_length(o); i++)
+			n += count_members(json_object_array_get_idx(o, i));
+	} else if (json_object_is_type(o, json_type_object)) {
+		json_object_object_foreach(o, name, value) {
+			(void)name;
+			n += 1 + count_members(value);
+		}
+	}
+	return n;
+}
+
+struct json *
+json_parse_strict(const char *text, size_t len, int depth, const char **ret_why)
+{
+	struct json *j = NULL;
+	struct json_scan s;
+
+	*ret_why = "not one JSON value in UTF-8, or nested too deep";
+	if (json_scan(text, len, depth, &s))
+		j = build(text, len, depth);
+	if (j && s.nul) {
+		*ret_why = "a string holds U+0000";
+		return json_free(j);
+	}
+	if (j && s.names != count_members(inside(j))) {
+		*ret_why = "a name stands twice in one object";
+		return json_free(j);
+	}
+	return j;
 }
 
 struct json *
@@ -153,6 +193,21 @@ json_array_at(const struct json *j, size_t i)
 	return outside(json_object_array_get_idx(inside(j), i));
 }
 
+int
+json_each(const struct json *j, json_each_fn *each, void *userdata)
+{
+	int r = 0;
+
+	if (!json_is_object(j))
+		return 0;
+	json_object_object_foreach(inside(j), name, value) {
+		r = each(userdata, name, outside(value));
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
 /* --- out ------------------------------------------------------------------ */
 
 /* How many bytes at s are one character of UTF-8; 0 if they are none. */
@@ -198,4 +253,67 @@ json_write_string(struct buf *b, const char *s)
 	}
 	/* Appends after an overflow fail all: the last one speaks for all. */
 	return buf_addc(b, '"');
+}
+
+struct members {
+	struct buf *to;
+	bool more;
+};
+
+static int
+write_member(void *userdata, const char *name, const struct json *value)
+{
+	struct members *m = userdata;
+
+	if (m->more)
+		buf_addc(m->to, ',');
+	m->more = true;
+	json_write_string(m->to, name);
+	buf_addc(m->to, ':');
+	return json_write(m->to, value);
+}
+
+static int
+write_array(struct buf *b, const struct json *j)
+{
+	int r = 0;
+
+	buf_addc(b, '[');
+	for (size_t i = 0; r >= 0 && i < json_array_len(j); i++) {
+		if (i > 0)
+			buf_addc(b, ',');
+		r = json_write(b, json_array_at(j, i));
+	}
+	return r < 0 ? r : buf_addc(b, ']');
+}
+
+int
+json_write(struct buf *b, const struct json *j)
+{
+	struct members m = { .to = b };
+	int64_t v;
+	int r;
+
+	if (!j)
+		return buf_adds(b, "null");
+	switch (json_object_get_type(inside(j))) {
+	case json_type_boolean:
+		return buf_adds(b, json_object_get_boolean(inside(j)) ? "true"
+								      : "false");
+	case json_type_string:
+		return json_string(j) ? json_write_string(b, json_string(j))
+				      : -EINVAL;
+	case json_type_int:
+		if (!json_int(j, &v) || v > JSON_INT_MAX || v < -JSON_INT_MAX)
+			return -EINVAL;
+		return buf_addf(b, "%" PRId64, v);
+	case json_type_array:
+		return write_array(b, j);
+	case json_type_object:
+		buf_addc(b, '{');
+		r = json_each(j, write_member, &m);
+		return r < 0 ? r : buf_addc(b, '}');
+	default:
+		return -EINVAL;
+	}
 }

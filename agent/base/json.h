@@ -21,6 +21,12 @@ struct json *json_parse(const char *text, size_t len, int depth);
 struct json *json_free(struct json *root);
 DEFINE_CLEANUP(struct json *, json_free)
 
+/* The same, for what others are to read as we do: no name stands twice in one
+   object, however it is escaped, and no string holds U+0000.  In *ret_why, on
+   failure, what is wrong with it. */
+struct json *json_parse_strict(const char *text, size_t len, int depth,
+			       const char **ret_why);
+
 bool json_is_object(const struct json *j);
 bool json_is_array(const struct json *j);
 
@@ -34,7 +40,17 @@ bool json_get_int(const struct json *j, const char *key, int64_t *ret);
 bool json_get_bool(const struct json *j, const char *key, bool *ret);
 size_t json_array_len(const struct json *j);
 const struct json *json_array_at(const struct json *j, size_t i);
+/* The members of an object in their order, until each() returns a negative value,
+   which is passed on; a value of null is NULL.  0 where j is no object. */
+typedef int json_each_fn(void *userdata, const char *name, const struct json *value);
+int json_each(const struct json *j, json_each_fn *each, void *userdata);
 
 /* Append s as a JSON string, quotes included.  s is escaped as RFC 8259 asks;
    bytes that are not UTF-8 become U+FFFD.  The slash stays as it is. */
 int json_write_string(struct buf *b, const char *s);
+
+/* Append a value as JSON, without any space.  -EINVAL where it holds what would not
+   come out as it went in: a string with a NUL, or a number that is not whole or
+   beyond what all readers know exactly. */
+#define JSON_INT_MAX	((INT64_C(1) << 53) - 1)
+int json_write(struct buf *b, const struct json *j);

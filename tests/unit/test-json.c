@@ -266,6 +266,93 @@ a_string_that_does_not_fit_says_so(void **state _unused_)
 	}
 }
 
+/* Both names of a pair mean one member to some reader. */
+static void
+a_name_given_twice_is_refused_however_it_is_escaped(void **state _unused_)
+{
+	static const char *const table[] = {
+		"{\"aud\":1,\"aud\":1}",
+		"{\"aud\":1,\"x\":2,\"\\u0061ud\":1}",
+		"{\"\\u0061\\u0075\\u0064\":1,\"aud\":null}",
+		"{\"a\\/b\":1,\"a/b\":2}",
+		"{\"\\ud83d\\ude00\":1,\"\xf0\x9f\x98\x80\":2}",
+		"{\"x\":{\"y\":[{\"a\":1,\"a\":2}]}}",
+		"{\"x\":{\"a\":1,\"a\":2},\"x\":{}}",
+		"[{\"\":1,\"\":1}]",
+	};
+	const char *why;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		assert_null(json_parse_strict(table[i], strlen(table[i]), 8, &why));
+		assert_string_equal(why, "a name stands twice in one object");
+	}
+}
+
+static void
+a_strict_text_holds_no_nul(void **state _unused_)
+{
+	static const char *const table[] = {
+		"\"\\u0000\"", "{\"a\":\"x\\u0000y\"}", "[[\"\\u0000\"]]",
+	};
+	const char *why;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		assert_null(json_parse_strict(table[i], strlen(table[i]), 8, &why));
+		assert_string_equal(why, "a string holds U+0000");
+	}
+	assert_null(json_parse_strict("{", 1, 8, &why));
+	assert_string_equal(why, "not one JSON value in UTF-8, or nested too deep");
+}
+
+static void
+what_is_read_strictly_is_written_with_the_same_meaning(void **state _unused_)
+{
+	static const struct {
+		const char *read, *written;
+	} table[] = {
+		{ " { } ", "{}" },
+		{ "{\"b\" : [ 1 , -2, 0 , [] , { } ], \"a\": null}",
+		  "{\"b\":[1,-2,0,[],{}],\"a\":null}" },
+		{ "[true,false,null]", "[true,false,null]" },
+		{ "{\"\\u0061\":\"\\u00fc\\n\\/\\\"\"}",
+		  "{\"a\":\"\xc3\xbc\\n/\\\"\"}" },
+		{ "9007199254740991", "9007199254740991" },
+		{ "-9007199254740991", "-9007199254740991" },
+		{ "{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":2}}",
+		  "{\"a\":{\"a\":{\"a\":1}},\"b\":{\"a\":2}}" },
+	};
+	const char *why;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		_cleanup_(json_freep) struct json *j = json_parse_strict(
+			table[i].read, strlen(table[i].read), 8, &why);
+		_cleanup_(buf_free) struct buf b = BUF_INIT(1000);
+
+		assert_non_null(j);
+		assert_int_equal(json_write(&b, j), 0);
+		assert_string_equal(buf_str(&b), table[i].written);
+	}
+}
+
+static void
+what_would_not_come_out_as_it_went_in_is_not_written(void **state _unused_)
+{
+	static const char *const table[] = {
+		"1.5", "1.0", "1e3", "-0.0", "1e400", "9007199254740992",
+		"-9007199254740992", "18446744073709551616", "[1,[2,{\"a\":1.5}]]",
+		"\"a\\u0000\"", "{\"x\":\"\\u0000\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		_cleanup_(json_freep) struct json *j = json_parse(
+			table[i], strlen(table[i]), 8);
+		_cleanup_(buf_free) struct buf b = BUF_INIT(1000);
+
+		assert_non_null(j);
+		assert_int_equal(json_write(&b, j), -EINVAL);
+	}
+}
+
 int
 main(void)
 {
@@ -279,6 +366,13 @@ main(void)
 		cmocka_unit_test(a_string_with_a_nul_inside_is_none),
 		cmocka_unit_test(strings_are_written_as_they_were_read),
 		cmocka_unit_test(a_string_that_does_not_fit_says_so),
+		cmocka_unit_test(
+			a_name_given_twice_is_refused_however_it_is_escaped),
+		cmocka_unit_test(a_strict_text_holds_no_nul),
+		cmocka_unit_test(
+			what_is_read_strictly_is_written_with_the_same_meaning),
+		cmocka_unit_test(
+			what_would_not_come_out_as_it_went_in_is_not_written),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
