@@ -125,6 +125,12 @@ json_get(const struct json *j, const char *key)
 	return outside(o);
 }
 
+bool
+json_has(const struct json *j, const char *key)
+{
+	return json_is_object(j) && json_object_object_get_ex(inside(j), key, NULL);
+}
+
 const char *
 json_string(const struct json *j)
 {

@@ -33,6 +33,7 @@ bool json_is_array(const struct json *j);
 /* All of these accept a NULL j, so that look-ups can be chained; NULL or false
    where there is no such member, or it is null or of another type. */
 const struct json *json_get(const struct json *j, const char *key);
+bool json_has(const struct json *j, const char *key);	/* also where it is null */
 const char *json_string(const struct json *j);		/* NULL if it holds a NUL */
 const char *json_get_string(const struct json *j, const char *key);
 bool json_int(const struct json *j, int64_t *ret);	/* integers > INT64_MIN */

@@ -269,3 +269,79 @@ endpoint_metadata_from_host(const char *host, char **ret, struct err *e)
 	*ret = TAKE_PTR(url);
 	return 0;
 }
+
+/* --- whose name is it? ------------------------------------------------------ */
+
+/* Where Google's services are, and where their older token endpoints were. */
+static const char *const google_domains[] = { "googleapis.com", "google.com" };
+
+/* Small letters, and %XX undone, also where that makes another one. */
+static char *
+fold(const char *s)
+{
+	char *out = xcalloc(1, strlen(s) + 1), *p = out;
+	int high, low;
+
+	for (; *s; s++) {
+		*p++ = *s;
+		while (p - out >= 3 && p[-3] == '%' &&
+		       (high = text_hex_digit(p[-2])) >= 0 &&
+		       (low = text_hex_digit(p[-1])) >= 0) {
+			p -= 2;
+			p[-1] = (char)(high << 4 | low);
+			if (!p[-1])
+				p[-1] = ' ';	/* an end to some readers */
+		}
+		if (p[-1] >= 'A' && p[-1] <= 'Z')
+			p[-1] |= 0x20;
+	}
+	*p = '\0';
+	return out;
+}
+
+/* The domain or a name below it; dots at the end of a name mean nothing. */
+static bool
+is_below(const char *name, size_t len, const char *domain)
+{
+	size_t n = strlen(domain);
+
+	while (len > 0 && name[len - 1] == '.')
+		len--;
+	return len >= n && memcmp(name + len - n, domain, n) == 0 &&
+	       (len == n || name[len - n - 1] == '.');
+}
+
+/* Our own token endpoint, where it is another one than Google's: by its name, or on
+   loopback, where others listen, too, by its port. */
+static bool
+is_token_endpoint(const struct endpoints *at, const char *folded)
+{
+	const char *host = strstr(at->token, "://");
+	_cleanup_(freep) char *own = NULL;
+	size_t len;
+
+	host = host ? host + 3 : at->token;
+	len = strcspn(host, at->test ? "/" : ":/");
+	own = xstrndup(host, len);
+	for (char *p = own; *p; p++)
+		*p = *p >= 'A' && *p <= 'Z' ? (char)(*p | 0x20) : *p;
+	return strstr(folded, own);
+}
+
+bool
+endpoint_is_googles(const struct endpoints *at, const char *s)
+{
+	_cleanup_(freep) char *folded = fold(s);
+	const char *p = folded;
+	size_t len;
+
+	for (; *p; p += len + (p[len] != '\0')) {
+		if ((unsigned char)*p >= 0x80)
+			return true;
+		len = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789.-_");
+		for (size_t i = 0; i < ARRAY_SIZE(google_domains); i++)
+			if (is_below(p, len, google_domains[i]))
+				return true;
+	}
+	return is_token_endpoint(at, folded);
+}

@@ -187,6 +187,96 @@ gce_metadata_host_names_nothing_that_needs_dns(void **state _unused_)
 	}
 }
 
+static void
+google_is_found_in_any_spelling(void **state _unused_)
+{
+	static const char *const rows[] = {
+		"https://oauth2.googleapis.com/token",
+		"https://www.googleapis.com/oauth2/v4/token",
+		"https://www.googleapis.com/oauth2/v3/token",
+		"https://accounts.google.com/o/oauth2/token",
+		"https://oauth2.mtls.googleapis.com/token",
+		"https://sts.googleapis.com/v1/token",
+		"//iam.googleapis.com/projects/1/locations/global",
+		"googleapis.com", "HTTPS://OAUTH2.GoogleAPIs.COM/token",
+		"https://oauth2.googleapis.com", "https://oauth2.googleapis.com./token",
+		"https://oauth2.googleapis.com../token",
+		"https://oauth2.googleapis.com:443/token",
+		"https://oauth2.googleapis.com:/token",
+		"https://oauth2.googleapis.com:00443/token",
+		"https://user@oauth2.googleapis.com/token",
+		"https://oauth2.googleapis.com@evil.example/token",
+		"https://oauth2.googleapis.com\\@evil.example/",
+		"http://oauth2.googleapis.com/token", "https:oauth2.googleapis.com/token",
+		"https:/oauth2.googleapis.com/token", "https:///oauth2.googleapis.com",
+		"oauth2.googleapis.com/token", "oauth2.googleapis.com:443/token",
+		"//oauth2.googleapis.com/token", "https://https://oauth2.googleapis.com",
+		"https://%6fauth2.googleapis.com/token",
+		"https://oauth2%2Egoogleapis%2ecom/token",
+		"https://oauth2%252Egoogleapis%25252ecom/token",
+		"https://oauth2.googleapi%2573.com/token",
+		"https:%2F%2Foauth2.googleapis.com%2Ftoken",
+		"https://oauth2.googleapis.com%00.example.com/token",
+		"https://oauth2.googleapis%EF%BC%8Ecom/token",
+		"https://%EF%BD%87oogleapis.com/token",
+		"https://oauth2.googleapis%e3%80%82com/token",
+		"https://oauth2.googleapis%25e3%80%82com/token",
+		"https://*.googleapis.com/*", "https://*googleapis.com/",
+		"https://x.example/;https://oauth2.googleapis.com/token",
+		"https://x.example/ https://oauth2.googleapis.com/token",
+		"urn:oauth2.googleapis.com", "mailto:a@google.com",
+		"https://[oauth2.googleapis.com]/token",
+	};
+	struct endpoints at;
+
+	endpoints_init(&at);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (!endpoint_is_googles(&at, rows[i]))
+			fail_msg("not found: %s", rows[i]);
+	endpoints_clear(&at);
+}
+
+static void
+what_is_not_googles_is_not_found(void **state _unused_)
+{
+	static const char *const rows[] = {
+		"", "https://app.example.com", "https://app.example.com/*",
+		"1234-abc.apps.googleusercontent.com", "https://x-abc-ew.a.run.app",
+		"https://googleapis.com.example.com/", "https://xgoogleapis.com/",
+		"https://my-googleapis.com", "https://google.com-apps.example",
+		"https://example.com/token", "https://app.example.com:8443/a%20b?c=d%26e",
+		"https://localhost:8443/*", "%", "%2", "%zz", "...", "a%",
+		"/projects/123/global/backendServices/456",
+	};
+	struct endpoints at;
+
+	endpoints_init(&at);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (endpoint_is_googles(&at, rows[i]))
+			fail_msg("found: %s", rows[i]);
+	endpoints_clear(&at);
+}
+
+static void
+the_token_endpoint_in_use_is_one_of_googles(void **state _unused_)
+{
+	struct endpoints at;
+
+	endpoints_init(&at);
+	free(at.token);
+	at.token = xstrdup("https://Login.corp.example:8443/token");
+	assert_true(endpoint_is_googles(&at, "https://login.corp.example/token"));
+	assert_true(endpoint_is_googles(&at, "https://LOGIN.corp.example.:1/x"));
+	assert_false(endpoint_is_googles(&at, "https://app.corp.example/token"));
+	/* On loopback others listen, too. */
+	at.test = true;
+	free(at.token);
+	at.token = xstrdup("http://127.0.0.1:8443/token");
+	assert_true(endpoint_is_googles(&at, "https://127.0.0.1:8443/*"));
+	assert_false(endpoint_is_googles(&at, "https://127.0.0.1:8444/*"));
+	endpoints_clear(&at);
+}
+
 int
 main(void)
 {
@@ -198,6 +288,9 @@ main(void)
 		cmocka_unit_test(what_is_refused_is_named),
 		cmocka_unit_test(gce_metadata_host_becomes_a_base_url),
 		cmocka_unit_test(gce_metadata_host_names_nothing_that_needs_dns),
+		cmocka_unit_test(google_is_found_in_any_spelling),
+		cmocka_unit_test(what_is_not_googles_is_not_found),
+		cmocka_unit_test(the_token_endpoint_in_use_is_one_of_googles),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
