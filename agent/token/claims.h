@@ -18,13 +18,13 @@
 
 struct claims;
 
-/* One JSON object, strict (base/json.h), at most CLAIMS_DEPTH deep, its own names in
-   printable ASCII; numbers are whole.
+/* One JSON object, strict (base/json.h), at most CLAIMS_DEPTH deep, its own names
+   in printable ASCII; numbers are whole.
 
    aud is there, one string of at most max_audience characters of printable ASCII
    without space, quote and backslash; names no host of Google's (endpoints.h); and
-   has a "*" in a URL's path only.  No scope, target_audience or prn in any spelling,
-   and no other spelling of the names that we set or judge.
+   has a "*" in a URL's path only.  No scope, target_audience or prn in any
+   spelling, and no other spelling of the names that we set or judge.
 
    ERR_REQUEST, with words that name the claim. */
 int claims_read(const char *text, size_t len, const struct endpoints *at,

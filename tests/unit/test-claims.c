@@ -238,7 +238,8 @@ the_audience_is_one_plain_string(void **state _unused_)
 		{ "\"https://app.example.com/0123456789012345678901234567890123456"
 		  "789012\"", "longer than 64" },
 		{ "\"https://oauth2.googleapis.com/token\"", "Google's own" },
-		{ "\"https://Accounts.Google.com/o/oauth2/token\"", "Google's own" },
+		{ "\"https://Accounts.Google.com/o/oauth2/token\"",
+		  "Google's own" },
 		{ "\"*\"", "behind https://HOST/" },
 		{ "\"https://*.example.com/\"", "behind https://HOST/" },
 		{ "\"https://*\"", "behind https://HOST/" },
@@ -260,8 +261,8 @@ the_audience_is_told_byte_for_byte(void **state _unused_)
 				   "\\u002fA%2fb?c=d#e\"}";
 	_cleanup_(claims_freep) struct claims *c = NULL;
 
-	assert_int_equal(claims_read(text, strlen(text), &at, AUDIENCE_MAX, &c, NULL),
-			 0);
+	assert_int_equal(claims_read(text, strlen(text), &at, AUDIENCE_MAX, &c,
+				     NULL), 0);
 	assert_string_equal(claims_audience(c),
 			    "HTTPS://App.Example.com:443/A%2fb?c=d#e");
 }
