@@ -43,7 +43,8 @@ size_t json_array_len(const struct json *j);
 const struct json *json_array_at(const struct json *j, size_t i);
 /* The members of an object in their order, until each() returns a negative value,
    which is passed on; a value of null is NULL.  0 where j is no object. */
-typedef int json_each_fn(void *userdata, const char *name, const struct json *value);
+typedef int json_each_fn(void *userdata, const char *name,
+			 const struct json *value);
 int json_each(const struct json *j, json_each_fn *each, void *userdata);
 
 /* Append s as a JSON string, quotes included.  s is escaped as RFC 8259 asks;

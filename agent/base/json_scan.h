@@ -11,5 +11,6 @@ struct json_scan {
 };
 
 /* One complete value of RFC 8259 and valid UTF-8, nothing around it but white
-   space; arrays and objects at most depth deep in each other; no name holds a NUL. */
+   space; arrays and objects at most depth deep in each other; no name holds a
+   NUL. */
 bool json_scan(const char *text, size_t len, int depth, struct json_scan *ret);

@@ -76,7 +76,7 @@ int endpoint_metadata_from_host(const char *host, char **ret, struct err *e);
 /* Might anybody who reads this string find a host at or below Google's domains for
    its services in it, or the token endpoint?  Not a parser of URLs, which differ:
    names are judged wherever they stand, in any case, with dots and ports at their
-   end, and with escapes undone that nobody need undo.  So "https://x/?to=google.com"
-   is one, too; and so are escapes of what is not ASCII, of which some mean a letter
-   or a dot to those who look up names.  s is ASCII. */
+   end, and with escapes undone that nobody need undo.  So is
+   "https://x/?to=google.com" one, and so are escapes of what is not ASCII, of which
+   some mean a letter or a dot to those who look up names.  s is ASCII. */
 bool endpoint_is_googles(const struct endpoints *at, const char *s);

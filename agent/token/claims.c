@@ -37,8 +37,10 @@ static bool
 reads_as(const char *name, const char *as)
 {
 	for (; *name; name++) {
-		char c = *name >= 'A' && *name <= 'Z' ? (char)(*name | 0x20) : *name;
+		char c = *name;
 
+		if (c >= 'A' && c <= 'Z')
+			c |= 0x20;
 		if (c == '_' || c == '-')
 			continue;
 		if (c != *as++)
@@ -212,8 +214,8 @@ check_own(const char *name, const char *is, const char *email, struct err *e)
 
 	if (!is || strcmp(is, email) == 0)
 		return 0;
-	err_set(e, ERR_REQUEST, "claims: %s is %s, and the account that signs is %s",
-		name, text_show_str(shown, is), email);
+	err_set(e, ERR_REQUEST, "claims: %s is %s, and the account that signs is "
+		"%s", name, text_show_str(shown, is), email);
 	err_hint(e, "leave %s out, it is set by the agent", name);
 	return err_kind_errno(ERR_REQUEST);
 }
@@ -222,8 +224,8 @@ static int
 check_times(int64_t iat, int64_t exp, int64_t now, struct err *e)
 {
 	if (exp <= now)
-		return err_set(e, ERR_REQUEST, "claims: exp %" PRId64 " is past, now "
-			       "is %" PRId64, exp, now);
+		return err_set(e, ERR_REQUEST, "claims: exp %" PRId64 " is past: "
+			       "now is %" PRId64, exp, now);
 	if (exp - now > CLAIMS_LIFE_MAX)
 		return err_set(e, ERR_REQUEST, "claims: exp %" PRId64 " lies ahead "
 			       "of now, %" PRId64 ", by more than 12 hours", exp,
@@ -248,8 +250,8 @@ write_other(void *userdata, const char *name, const struct json *value)
 }
 
 int
-claims_write(const struct claims *c, const char *email, const struct claims_times *t,
-	     char **ret, struct err *e)
+claims_write(const struct claims *c, const char *email,
+	     const struct claims_times *t, char **ret, struct err *e)
 {
 	_cleanup_(buf_free) struct buf b = BUF_INIT(CLAIMS_MAX);
 	int64_t iat = c->has_iat ? c->iat : t->now - t->backdate;
