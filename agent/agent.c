@@ -17,7 +17,7 @@
 /* Whether tokens can be had: a line in the status where it has changed. */
 
 static char *
-status_text(const struct agent *agent)
+health_text(const struct agent *agent)
 {
 	const struct account *own;
 	const char *email;
@@ -39,6 +39,16 @@ status_text(const struct agent *agent)
 	if (account_state(own) == ACCOUNT_NONE)
 		return xstrdup("this VM has no service account");
 	return xasprintf("no token can be had: %s", e.msg);
+}
+
+static char *
+status_text(const struct agent *agent)
+{
+	_cleanup_(freep) char *text = health_text(agent);
+
+	if (agent->broken || !agent->config->permissive)
+		return TAKE_PTR(text);
+	return xasprintf("PERMISSIVE, rules are not enforced: %s", text);
 }
 
 void
@@ -312,6 +322,19 @@ agent_raise_fd_limit(struct http_server_options *o)
 }
 
 void
+agent_say_permissive(const struct agent *agent)
+{
+	if (agent->config->permissive)
+		log_warning(LOG_FIELDS(log_field("MESSAGE_ID",
+				"1a097c301c19447482ad9fae98b277f0")),
+			    "POLICY IS PERMISSIVE ([agent] policy = permissive): "
+			    "ID tokens are served where no rule admits, to any "
+			    "process and for any audience; the audit calls these "
+			    "would-deny. Once there are none left: policy = "
+			    "enforce, and reload");
+}
+
+void
 agent_say_rules(const struct agent *agent)
 {
 	const struct config *c = agent->config;
@@ -323,6 +346,7 @@ agent_say_rules(const struct agent *agent)
 		log_warning(LOG_NO_FIELDS, "TEST ENDPOINTS ARE IN USE "
 			    "(test-endpoints = yes): tokens come from %s, not from "
 			    "Google", c->at.token);
+	agent_say_permissive(agent);
 }
 
 static void

@@ -43,6 +43,8 @@ int agent_keep_warm(struct agent *agent, struct err *e);
 void agent_raise_fd_limit(struct http_server_options *o);
 void agent_say_status(struct agent *agent);
 void agent_say_rules(const struct agent *agent);
+/* Nothing, where the policy is enforced. */
+void agent_say_permissive(const struct agent *agent);
 struct agent *agent_free(struct agent *agent);
 DEFINE_CLEANUP(struct agent *, agent_free)
 

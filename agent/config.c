@@ -374,6 +374,8 @@ finish(struct loader *l, struct err *e)
 					    flow_names()), e);
 	set_constants(l->c);
 
+	if (l->c->permissive)
+		policy_permit(l->c->policy);
 	if (!peer_kernel_keeps_process())
 		policy_kernel_reuses_pids(l->c->policy);
 	r = policy_seal(l->c->policy, l->note ? on_note : NULL, l, &file, &line, e);

@@ -26,6 +26,7 @@
 
 struct config {
 	int log_level;
+	bool permissive;		/* until rules are complete */
 	struct endpoints at;
 	bool metadata_configured;	/* by file or GCE_METADATA_HOST */
 	char *ca_file, *proxy;

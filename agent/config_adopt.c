@@ -14,7 +14,7 @@ option_is_live(const struct config_option *o)
 		size_t at, size;
 	} live[] = {
 #define MEMBER(m) { offsetof(struct config, m), sizeof(((struct config *)NULL)->m) }
-		MEMBER(log_level), MEMBER(server), MEMBER(api),
+		MEMBER(log_level), MEMBER(permissive), MEMBER(server), MEMBER(api),
 		MEMBER(detect_usec), MEMBER(drain_usec),
 #undef MEMBER
 	};
@@ -75,6 +75,7 @@ config_adopt(struct config *running, struct config *new, struct buf *later)
 
 	swap_policy(running, new);
 	running->log_level = new->log_level;
+	running->permissive = new->permissive;
 	running->detect_usec = new->detect_usec;
 	running->drain_usec = new->drain_usec;
 

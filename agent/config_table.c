@@ -109,6 +109,19 @@ parse_verify(const struct config_option *o _unused_, const char *value,
 }
 
 static int
+parse_policy(const struct config_option *o _unused_, const char *value, void *ret,
+	     struct err *e)
+{
+	char show[TEXT_SHOW_SIZE];
+
+	*(bool *)ret = strcmp(value, "permissive") == 0;
+	if (*(bool *)ret || strcmp(value, "enforce") == 0)
+		return 0;
+	return err_set(e, ERR_REQUEST, "bad value \"%s\": expected enforce or "
+		       "permissive", text_show_str(show, value));
+}
+
+static int
 parse_audit(const struct config_option *o _unused_, const char *value, void *ret,
 	    struct err *e)
 {
@@ -217,6 +230,7 @@ parse_warm(const struct config_option *o _unused_, const char *value,
 
 /* Every key but the rules'. */
 const struct config_option config_options[] = {
+	{ "agent", "policy", parse_policy, AT(permissive), "enforce", 0, 0 },
 	{ "agent", "audit", parse_audit, AT(api.audit.mode), "new", 0, 0 },
 	{ "agent", "log-level", parse_level, AT(log_level), "info", 0, 0 },
 
@@ -402,7 +416,7 @@ option_size(const struct config_option *o)
 		return sizeof(size_t);
 	if (o->parse == parse_rate)
 		return sizeof(double);
-	if (o->parse == parse_bool)
+	if (o->parse == parse_bool || o->parse == parse_policy)
 		return sizeof(bool);
 	if (o->parse == parse_level)
 		return sizeof(int);

@@ -266,6 +266,23 @@ print_rule(const struct config *c, const char *rule, FILE *out)
 	}
 }
 
+/* Would be denied: the exit code of denied, for it is the rules that are asked. */
+static int
+print_verdict(const struct config *c, struct question *q, FILE *out)
+{
+	const char *rule = NULL;
+	struct err no;
+	int r = policy_check(c->policy, &q->peer, NULL, &q->query, &rule, &no);
+
+	if (r == 0) {
+		print_rule(c, rule, out);
+		return 0;
+	}
+	fprintf(out, "%s: %s\n", r < 0 ? "denied" :
+		"would be denied, but is served (policy = permissive)", no.msg);
+	return err_kind_exit_code(no.kind);
+}
+
 int
 explain(const struct config *c, char *const *args, size_t n, FILE *out,
 	struct err *e)
@@ -278,8 +295,6 @@ explain(const struct config *c, char *const *args, size_t n, FILE *out,
 			  .gid = (gid_t)-1, .pid = -1, .host = TRI_YES },
 		.query = { .kind = POLICY_ID, .account = "default" },
 	};
-	const char *rule = NULL;
-	struct err no;
 	int r = 0;
 
 	config_names_read("/etc/passwd", "/etc/group", &names);
@@ -289,13 +304,8 @@ explain(const struct config *c, char *const *args, size_t n, FILE *out,
 		r = judge_question(&q, e);
 	if (r >= 0)
 		r = place_peer(&q, c, e);
-	if (r >= 0 && policy_check(c->policy, &q.peer, NULL, &q.query, &rule,
-				   &no) >= 0) {
-		print_rule(c, rule, out);
-	} else if (r >= 0) {
-		fprintf(out, "denied: %s\n", no.msg);
-		r = err_kind_exit_code(no.kind);
-	}
+	if (r >= 0)
+		r = print_verdict(c, &q, out);
 	free(q.peer.groups);
 	free(q.peer.cgroup);
 	config_names_clear(&names);

@@ -56,6 +56,7 @@ say_reloaded(const struct agent *agent, const struct buf *later)
 	while ((line = strsep(&rest, "\n")))
 		if (*line)
 			log_warning(LOG_NO_FIELDS, "%s", line);
+	agent_say_permissive(agent);
 }
 
 /* The first good configuration: nothing of the stand-in's is in use but by api and

@@ -139,6 +139,19 @@ show_account(const struct json *account)
 	show_each(account, "flows", show_flow);
 }
 
+/* First, and in capitals: it is meant to pass. */
+static void
+show_policy(const struct json *status)
+{
+	struct json policy;
+	char mode[900];
+
+	if (json_member(status, "policy", &policy) &&
+	    strcmp(text(&policy, "mode", mode), "permissive") == 0)
+		printf("%-10sPERMISSIVE: ID tokens are served where no rule "
+		       "admits\n", "policy");
+}
+
 static void
 show_more(const struct json *status)
 {
@@ -146,6 +159,7 @@ show_more(const struct json *status)
 	char version[900];
 	struct json cache;
 
+	show_policy(status);
 	printf("%-10s%s, up for %" PRId64 " s\n", "version",
 	       text(status, "version", version), number(status, "uptime"));
 	show_each(status, "accounts", show_account);

@@ -300,8 +300,9 @@ v1_status(struct api *a, struct http_exchange *x)
 	if (!request_admitted(a, x, POLICY_MONITOR))
 		return;
 	buf_addf(&b, "{\"version\":\"%s\",\"uptime\":%" PRIu64
-		 ",\"policy\":{\"mode\":\"enforce\",\"rules\":%zu}",
+		 ",\"policy\":{\"mode\":\"%s\",\"rules\":%zu}",
 		 PACKAGE_VERSION, seconds_since(a, a->started),
+		 policy_is_permissive(a->ctx.policy) ? "permissive" : "enforce",
 		 policy_len(a->ctx.policy));
 	add_health(&b, a);
 	add_accounts(&b, a);

@@ -20,6 +20,8 @@ static const struct {
 } lines[] = {
 	[AUDIT_GRANT] = { "grant", "8ad351c416ea4bf4881612f69bc2af04", LOG_INFO },
 	[AUDIT_DENY] = { "deny", "aad8904aef1447aaaa7aa6617a5fd7cc", LOG_NOTICE },
+	[AUDIT_WOULD_DENY] = { "would-deny", "aa543cc41e424562b71143865a28c786",
+			       LOG_NOTICE },
 	[AUDIT_SUM] = { "sum", "0fa8a18f7be3467f988d853335dcad2b", LOG_NOTICE },
 };
 
@@ -103,14 +105,24 @@ add_words(struct buf *b, const struct audit_line *l)
 		add_question(b, event);
 		buf_addf(b, " to %s: %s", who, l->words);
 		break;
+	case AUDIT_WOULD_DENY:
+		buf_adds(b, "would be denied, but is served "
+			 "(policy = permissive): ");
+		add_question(b, event);
+		buf_addf(b, " to %s: %s", who, l->words);
+		break;
 	case AUDIT_SUM:
 		buf_addf(b, "the audit of %s ends",
 			 event->owner == AUDIT_STRANGERS ? "strangers" : who);
 		break;
 	}
-	if (l->left_grants > 0 || l->left_denials > 0)
-		buf_addf(b, "; left out before this: %" PRIu64 " grants, %" PRIu64
-			 " denials", l->left_grants, l->left_denials);
+	if (audit_left_sum(&l->left) == 0)
+		return;
+	buf_addf(b, "; left out before this: %" PRIu64 " grants, %" PRIu64
+		 " denials", l->left.grants, l->left.denials);
+	if (l->left.would_be > 0)
+		buf_addf(b, ", %" PRIu64 " that would be denied",
+			 l->left.would_be);
 }
 
 void
@@ -132,8 +144,8 @@ api_audit_write(_unused_ void *userdata, const struct audit_line *l)
 		fields_add_number(&f, "COUNT", l->count);
 	}
 	fields_add_who(&f, &event->who);
-	if (l->left_grants > 0 || l->left_denials > 0)
-		fields_add_number(&f, "LEFT_OUT", l->left_grants + l->left_denials);
+	if (audit_left_sum(&l->left) > 0)
+		fields_add_number(&f, "LEFT_OUT", audit_left_sum(&l->left));
 	add_words(&words, l);
 	log_line(lines[l->what].level, f.at, "%s", buf_str(&words));
 }
@@ -150,6 +162,22 @@ who_of(const struct client *c, char unit[static CGROUP_NAME_SIZE])
 	};
 }
 
+static void
+say_denied(struct api *a, struct http_exchange *x, const struct policy_query *q,
+	   uint64_t now, bool served, const char *words)
+{
+	const struct client *c = request_client(x);
+	char unit[CGROUP_NAME_SIZE];
+
+	audit_denied(a->audit, &(struct audit_event){
+		.kind = q->kind,
+		.account = q->account,
+		.audience = q->audience,
+		.owner = c->stranger ? AUDIT_STRANGERS : c->owner,
+		.who = who_of(c, unit),
+	}, served, words, now);
+}
+
 void
 request_granted(struct api *a, struct http_exchange *x,
 		const struct policy_query *q, uint64_t now)
@@ -158,6 +186,8 @@ request_granted(struct api *a, struct http_exchange *x,
 	struct audit_seen **note = client_note(c);
 	char unit[CGROUP_NAME_SIZE] _unset_;
 
+	if (client_why(c))
+		return say_denied(a, x, q, now, true, client_why(c));
 	if (audit_again(*note, now))
 		return;
 	audit_granted(a->audit, &(struct audit_event){
@@ -174,16 +204,7 @@ void
 request_denied(struct api *a, struct http_exchange *x,
 	       const struct policy_query *q, uint64_t now, const struct err *e)
 {
-	const struct client *c = request_client(x);
-	char unit[CGROUP_NAME_SIZE];
-
-	audit_denied(a->audit, &(struct audit_event){
-		.kind = q->kind,
-		.account = q->account,
-		.audience = q->audience,
-		.owner = c->stranger ? AUDIT_STRANGERS : c->owner,
-		.who = who_of(c, unit),
-	}, e->msg, now);
+	say_denied(a, x, q, now, false, e->msg);
 }
 
 void

@@ -361,7 +361,7 @@ void
 reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 {
 	const struct flow_context *ctx = accounts_find(a->ctx.accounts, q.account);
-	struct broker_want want = { .owner = request_client(x)->owner };
+	struct broker_want want = { .owner = client_payer(request_client(x)) };
 	struct err e _unset_;
 	struct waiting *w;
 

@@ -87,8 +87,9 @@ whoami_verdict(struct buf *b, const struct api *a, struct peer *p,
 	if (q->audience)
 		write_member(b, "audience", q->audience);
 	r = policy_check(a->ctx.policy, p, a->ctx.host, q, &rule, &e);
-	write_member(b, "verdict", r < 0 ? "deny" : "allow");
-	if (r >= 0)
+	write_member(b, "verdict", r < 0 ? "deny" : r > 0 ? "would be denied"
+							  : "allow");
+	if (r == 0)
 		return write_member(b, "rule", rule);
 	write_member(b, "reason", e.msg);
 	whoami_near(b, a->ctx.policy, p, q);

@@ -21,7 +21,7 @@ struct audit_peer {
 	struct seen_list seen;
 	size_t n;			/* of these */
 	uint64_t owner, full_at;
-	uint64_t left_grants, left_denials;
+	struct audit_left left;
 	struct audit_who who;		/* of the last that was left out */
 	char unit[CGROUP_NAME_SIZE];
 };
@@ -95,24 +95,28 @@ peer_take(const struct audit *a, struct audit_peer *p, uint64_t now)
 }
 
 static void
-peer_leave_out(struct audit_peer *p, const struct audit_who *who, uint64_t grants,
-	       uint64_t denials)
+peer_leave_out(struct audit_peer *p, const struct audit_who *who, uint64_t *left,
+	       uint64_t n)
 {
-	p->left_grants += grants;
-	p->left_denials += denials;
+	*left += n;
 	p->who = *who;
 	p->who.unit = NULL;
 	if (who->unit && strlen(who->unit) < sizeof(p->unit))
 		p->who.unit = memcpy(p->unit, who->unit, strlen(who->unit) + 1);
 }
 
+uint64_t
+audit_left_sum(const struct audit_left *l)
+{
+	return l->grants + l->denials + l->would_be;
+}
+
 /* Each line of a peer says what was left out before it. */
 static void
 peer_write(const struct audit *a, struct audit_peer *p, struct audit_line l)
 {
-	l.left_grants = p->left_grants;
-	l.left_denials = p->left_denials;
-	p->left_grants = p->left_denials = 0;
+	l.left = p->left;
+	p->left = (struct audit_left){ 0 };
 	a->write(a->userdata, &l);
 }
 
@@ -163,7 +167,7 @@ seen_forget(struct audit *a, struct audit_seen *s, uint64_t now)
 	if (s->count > 0 && peer_take(a, p, now))
 		seen_write(a, p, s);
 	else if (s->count > 0)
-		peer_leave_out(p, &s->event.who, s->count, 0);
+		peer_leave_out(p, &s->event.who, &p->left.grants, s->count);
 	table_remove(&a->seen, &s->link);
 	TAILQ_REMOVE(&a->all, s, all);
 	TAILQ_REMOVE(&p->seen, s, own);
@@ -284,7 +288,7 @@ peer_forget(struct audit *a, struct audit_peer *p, uint64_t now)
 {
 	while (!TAILQ_EMPTY(&p->seen))
 		seen_forget(a, TAILQ_FIRST(&p->seen), now);
-	if (p->left_grants > 0 || p->left_denials > 0)
+	if (audit_left_sum(&p->left) > 0)
 		peer_write(a, p, (struct audit_line){
 			.what = AUDIT_SUM,
 			.event = { .owner = p->owner, .who = p->who },
@@ -402,7 +406,7 @@ audit_granted(struct audit *a, const struct audit_event *event, uint64_t now,
 	if (a->opt.mode == AUDIT_ALL) {
 		if (peer_take(a, p, now))
 			return peer_write_event(a, p, AUDIT_GRANT, event, NULL);
-		return peer_leave_out(p, &event->who, 1, 0);
+		return peer_leave_out(p, &event->who, &p->left.grants, 1);
 	}
 
 	key = (struct seen_key){ hash_event(&a->key_a, event),
@@ -419,8 +423,8 @@ audit_granted(struct audit *a, const struct audit_event *event, uint64_t now,
 }
 
 void
-audit_denied(struct audit *a, const struct audit_event *event, const char *words,
-	     uint64_t now)
+audit_denied(struct audit *a, const struct audit_event *event, bool served,
+	     const char *words, uint64_t now)
 {
 	struct audit_peer *p;
 
@@ -428,7 +432,9 @@ audit_denied(struct audit *a, const struct audit_event *event, const char *words
 		return;
 	p = peer_of(a, event->owner, now);
 	if (peer_take(a, p, now))
-		peer_write_event(a, p, AUDIT_DENY, event, words);
+		peer_write_event(a, p, served ? AUDIT_WOULD_DENY : AUDIT_DENY,
+				 event, words);
 	else
-		peer_leave_out(p, &event->who, 0, 1);
+		peer_leave_out(p, &event->who,
+			       served ? &p->left.would_be : &p->left.denials, 1);
 }

@@ -52,17 +52,24 @@ struct audit_event {
 enum audit_what {
 	AUDIT_GRANT,
 	AUDIT_DENY,
+	AUDIT_WOULD_DENY,	/* served, because the policy is permissive */
 	AUDIT_SUM,		/* nothing but what was left out */
 };
+
+/* What got no line. */
+struct audit_left {
+	uint64_t grants, denials, would_be;
+};
+uint64_t audit_left_sum(const struct audit_left *l);
 
 /* One line to write; good during the call only.  The audience has been through
    text_show() and cut; unit and rule have not. */
 struct audit_line {
 	enum audit_what what;
 	struct audit_event event;
-	const char *words;	/* why it is denied */
+	const char *words;	/* why it is denied, or would be */
 	uint64_t count;		/* grants that it stands for */
-	uint64_t left_grants, left_denials; /* of this peer, not written before */
+	struct audit_left left;	/* of this peer, not written before */
 };
 typedef void audit_write_fn(void *userdata, const struct audit_line *l);
 
@@ -86,5 +93,7 @@ bool audit_again(struct audit_seen *s, uint64_t now);
    the same question before, or NULL; what is left there now may be NULL, too. */
 void audit_granted(struct audit *a, const struct audit_event *event, uint64_t now,
 		   struct audit_seen **note);
-void audit_denied(struct audit *a, const struct audit_event *event,
+/* served: it is a denial in words only (AUDIT_WOULD_DENY), but the same as one
+   otherwise. */
+void audit_denied(struct audit *a, const struct audit_event *event, bool served,
 		  const char *words, uint64_t now);

@@ -29,6 +29,7 @@ struct verdict {
 	LIST_ENTRY(verdict) chain;
 	unsigned refs;
 	bool once;		/* asked with scopes: answers no other question */
+	char *why;		/* it would be denied; then it is not shared */
 	enum policy_kind kind;
 	uint64_t generation;	/* of the policy */
 	uint64_t owner;
@@ -135,7 +136,9 @@ client_owner_show(const struct clients *all, uint64_t owner,
 	const struct share *s = share_find(all, owner);
 	char show[TEXT_SHOW_SIZE];
 
-	if (!(owner & OWNER_IS_UNIT))
+	if (owner == CLIENT_STRANGERS)
+		(void)snprintf(ret, CLIENT_OWNER_SIZE, "strangers");
+	else if (!(owner & OWNER_IS_UNIT))
 		(void)snprintf(ret, CLIENT_OWNER_SIZE, "uid %llu",
 			       (unsigned long long)(owner & ~OWNER_IS_STRANGER));
 	else
@@ -261,14 +264,35 @@ verdict_unref(struct verdict *q)
 	free(q->account);
 	free(q->audience);
 	free(q->rule);
+	free(q->why);
 	free(q);
 	return NULL;
+}
+
+/* rule is NULL: it would be denied, as why says. */
+static struct verdict *
+verdict_new(struct clients *all, size_t bucket, uint64_t owner, uint64_t generation,
+	    const struct policy_query *asked, const char *rule, const char *why)
+{
+	struct verdict *q = xcalloc(1, sizeof(*q));
+
+	q->refs = 1;
+	q->once = asked->scopes != NULL;
+	q->owner = owner;
+	q->rule = rule ? xstrdup(rule) : NULL;
+	q->why = rule ? NULL : xstrdup(why);
+	q->generation = generation;
+	q->kind = asked->kind;
+	q->account = asked->account ? xstrdup(asked->account) : NULL;
+	q->audience = asked->audience ? xstrdup(asked->audience) : NULL;
+	LIST_INSERT_HEAD(&all->verdicts[bucket], q, chain);
+	return q;
 }
 
 /* Thousands of clients ask a few questions: they share them. */
 static struct verdict *
 verdict_get(struct clients *all, uint64_t owner, uint64_t generation,
-	    const struct policy_query *asked, const char *rule)
+	    const struct policy_query *asked, const char *rule, const char *why)
 {
 	const char *audience = asked->audience ?: "";
 	uint64_t hash = hash_bytes(&all->hash, audience, strlen(audience));
@@ -277,24 +301,13 @@ verdict_get(struct clients *all, uint64_t owner, uint64_t generation,
 
 	LIST_FOREACH(q, &all->verdicts[i], chain) {
 		if (!asked->scopes && q->owner == owner &&
-		    verdict_is(q, generation, asked) &&
-		    strcmp(q->rule, rule) == 0) {
+		    verdict_is(q, generation, asked) && same(q->rule, rule) &&
+		    !q->why) {
 			q->refs++;
 			return q;
 		}
 	}
-
-	q = xcalloc(1, sizeof(*q));
-	q->refs = 1;
-	q->once = asked->scopes != NULL;
-	q->owner = owner;
-	q->rule = xstrdup(rule);
-	q->generation = generation;
-	q->kind = asked->kind;
-	q->account = asked->account ? xstrdup(asked->account) : NULL;
-	q->audience = asked->audience ? xstrdup(asked->audience) : NULL;
-	LIST_INSERT_HEAD(&all->verdicts[i], q, chain);
-	return q;
+	return verdict_new(all, i, owner, generation, asked, rule, why);
 }
 
 void
@@ -325,20 +338,33 @@ client_check(struct clients *all, struct client *c, const struct policy *policy,
 	}
 	/* Scopes are no part of the key: with them each is judged anew. */
 	if (!q->scopes && c->admitted && verdict_is(c->admitted, generation, q))
-		return 0;
+		return c->admitted->why ? 1 : 0;
 
 	c->admitted = verdict_unref(c->admitted);
 	r = policy_check(policy, &c->peer, host, q, &rule, e);
 	peer_trim(&c->peer);
 	if (r >= 0)
-		c->admitted = verdict_get(all, c->owner, generation, q, rule);
+		c->admitted = verdict_get(all, c->owner, generation, q, rule,
+					  e ? e->msg : "");
 	return r;
+}
+
+uint64_t
+client_payer(const struct client *c)
+{
+	return c->stranger ? CLIENT_STRANGERS : c->owner;
 }
 
 const char *
 client_rule(const struct client *c)
 {
 	return c->admitted->rule;
+}
+
+const char *
+client_why(const struct client *c)
+{
+	return c->admitted->why;
 }
 
 struct audit_seen **

@@ -6,7 +6,9 @@
 
    A stranger is a peer whom no rule could admit to anything, as the policy and the
    facts were when it connected.  Strangers count for themselves: root of a
-   container takes nothing from root. */
+   container takes nothing from root.  What they cause upstream, where the policy is
+   permissive, counts for all of them together: a user has thousands of further
+   uids. */
 
 #include "api/audit.h"
 #include "api/peer.h"
@@ -32,6 +34,9 @@ struct client {
 	uint64_t json : 1;	/* that one wants errors in JSON */
 	uint64_t stranger : 1;
 };
+
+/* The owner of what strangers cause upstream: no uid's. */
+#define CLIENT_STRANGERS	((UINT64_C(1) << 62) | UINT32_MAX)
 
 struct clients_options {
 	unsigned max_per_peer;	/* connections; and as many as its share is */
@@ -74,13 +79,19 @@ char *client_owner_show(const struct clients *all, uint64_t owner,
 
 /* policy_check(), but that a question answered yes before is not judged again for
    a while.  After that while, and with cold set, it is first looked whether the
-   process that connected still lives. */
+   process that connected still lives.  1, where it is said again, needs no e: see
+   client_why(). */
 int client_check(struct clients *all, struct client *c,
 		 const struct policy *policy, const struct peer_host *host,
 		 const struct policy_query *q, uint64_t now, bool cold,
 		 struct err *e);
 
-/* Of the last client_check(), which said yes: by which rule, good until the next
-   one; and where the audit leaves a note about what was asked. */
+/* Whom flights, waiters, upstream requests and cache entries count for. */
+uint64_t client_payer(const struct client *c);
+
+/* Of the last client_check(), which said yes, good until the next one: by which
+   rule; or by none, and why it would be denied; and where the audit leaves a note
+   about what was asked.  Of these NULL is what does not hold. */
 const char *client_rule(const struct client *c);
+const char *client_why(const struct client *c);
 struct audit_seen **client_note(struct client *c);

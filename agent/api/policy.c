@@ -12,7 +12,7 @@ struct policy {
 	struct policy_rule **rules;
 	size_t n;
 	uint64_t generation;
-	bool reuses_pids;
+	bool reuses_pids, permissive;
 };
 
 struct policy *
@@ -43,6 +43,12 @@ void
 policy_kernel_reuses_pids(struct policy *p)
 {
 	p->reuses_pids = true;
+}
+
+void
+policy_permit(struct policy *p)
+{
+	p->permissive = true;
 }
 
 int
@@ -173,6 +179,7 @@ policy_check(const struct policy *p, struct peer *peer,
 	     const char **ret_rule, struct err *e)
 {
 	const struct policy_rule *rule;
+	int r;
 
 	assert(q->kind < POLICY_KINDS);
 
@@ -180,12 +187,16 @@ policy_check(const struct policy *p, struct peer *peer,
 	if (rule)
 		return policy_denied(p, rule, peer, q, e);
 	rule = policy_find(p, false, peer, host, q);
-	if (!rule)
-		return policy_denied(p, NULL, peer, q, e);
+	if (!rule) {
+		r = policy_denied(p, NULL, peer, q, e);
+		/* Somebody of this machine, and not for another kind. */
+		if (!p->permissive || q->kind != POLICY_ID || !peer->known)
+			return r;
+	}
 
 	if (ret_rule)
-		*ret_rule = rule->name;
-	return 0;
+		*ret_rule = rule ? rule->name : NULL;
+	return rule ? 0 : 1;
 }
 
 bool
@@ -244,4 +255,10 @@ size_t
 policy_len(const struct policy *p)
 {
 	return p->n;
+}
+
+bool
+policy_is_permissive(const struct policy *p)
+{
+	return p->permissive;
 }

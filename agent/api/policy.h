@@ -65,6 +65,8 @@ bool policy_key_is_list(const char *key);
 /* Say so where the kernel does not keep the process that connected: some rules are
    then worth a note. */
 void policy_kernel_reuses_pids(struct policy *p);
+/* For rolling rules out: kind id is served where no rule admits, too. */
+void policy_permit(struct policy *p);
 
 /* Notes that --check-config prints: what is allowed and probably not meant. */
 typedef void policy_note_fn(void *userdata, const char *origin, unsigned line,
@@ -87,7 +89,8 @@ struct policy_query {
 /* 0: yes, and *ret_rule (may be NULL) names the rule, borrowed from p.  -EACCES:
    no; e->msg says which rule denies, or that none admits, what the peer looked
    like and which rules it missed by one key, e->hint is the command that prints a
-   stanza.  Facts are read from the kernel as the rules ask for them. */
+   stanza.  1: yes, because of policy_permit() alone; *ret_rule is NULL, and e as
+   for no.  Facts are read from the kernel as the rules ask for them. */
 int policy_check(const struct policy *p, struct peer *peer,
 		 const struct peer_host *host, const struct policy_query *q,
 		 const char **ret_rule, struct err *e);
@@ -119,3 +122,4 @@ unsigned policy_facts(const struct policy *p);
 uint64_t policy_generation(const struct policy *p);
 
 size_t policy_len(const struct policy *p);	/* rules */
+bool policy_is_permissive(const struct policy *p);

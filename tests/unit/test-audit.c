@@ -26,8 +26,8 @@ static struct {
 static void
 on_line(void *userdata, const struct audit_line *l)
 {
-	static const char *const what[] = { "grant", "deny", "sum" };
-	char kind[64] = "", left[48] = "";
+	static const char *const what[] = { "grant", "deny", "would", "sum" };
+	char kind[64] = "", left[72] = "";
 
 	assert_ptr_equal(userdata, &said);
 	assert_in_range(said.n, 0, LINES - 1);
@@ -35,10 +35,12 @@ on_line(void *userdata, const struct audit_line *l)
 		snprintf(kind, sizeof(kind), " %s x%llu",
 			 policy_kind_name(l->event.kind),
 			 (unsigned long long)l->count);
-	if (l->left_grants || l->left_denials)
-		snprintf(left, sizeof(left), " left %llu+%llu",
-			 (unsigned long long)l->left_grants,
-			 (unsigned long long)l->left_denials);
+	if (audit_left_sum(&l->left) > 0)
+		snprintf(left, sizeof(left), l->left.would_be ?
+			 " left %llu+%llu+%llu" : " left %llu+%llu",
+			 (unsigned long long)l->left.grants,
+			 (unsigned long long)l->left.denials,
+			 (unsigned long long)l->left.would_be);
 	snprintf(said.text[said.n++], sizeof(said.text[0]), "%s%s%s%s uid %u%s%s%s",
 		 what[l->what], kind, l->event.audience ? " " : "",
 		 l->event.audience ?: "", (unsigned)l->event.who.uid,
@@ -97,7 +99,15 @@ deny(struct audit *a, const char *audience, uint64_t owner, uint64_t now)
 {
 	struct audit_event event = event_of(POLICY_ID, audience, owner);
 
-	audit_denied(a, &event, "no rule", now);
+	audit_denied(a, &event, false, "no rule", now);
+}
+
+static void
+would_deny(struct audit *a, const char *audience, uint64_t owner, uint64_t now)
+{
+	struct audit_event event = event_of(POLICY_ID, audience, owner);
+
+	audit_denied(a, &event, true, "no rule", now);
 }
 
 static void
@@ -238,6 +248,27 @@ denials_beyond_the_bucket_are_summed(void **state _unused_)
 	audit_free(a, START + USEC_PER_SEC);
 	assert_said("sum uid 1 left 0+1");
 	assert_int_equal(said.n, 0);
+}
+
+static void
+what_would_be_denied_is_audited_as_denials_are(void **state _unused_)
+{
+	struct audit *a = audit_of(AUDIT_DENIED, 8, 8, 8);
+
+	for (int i = 0; i < 10; i++)
+		would_deny(a, "a", 1, START);
+	for (int i = 0; i < BURST; i++)
+		assert_said("would id x1 a uid 1: no rule");
+	deny(a, "a", 1, START);
+	assert_int_equal(said.n, 0);
+	would_deny(a, "b", 1, START + USEC_PER_SEC);
+	assert_said("would id x1 b uid 1: no rule left 0+1+6");
+	audit_free(a, START + USEC_PER_SEC);
+
+	a = audit_of(AUDIT_NONE, 8, 8, 8);
+	would_deny(a, "a", 1, START);
+	assert_int_equal(said.n, 0);
+	audit_free(a, START);
 }
 
 static void
@@ -465,6 +496,7 @@ main(void)
 		cmocka_unit_test(a_note_counts_until_due_or_forgotten),
 		cmocka_unit_test(no_note_where_every_grant_has_its_line_or_none),
 		cmocka_unit_test(denials_beyond_the_bucket_are_summed),
+		cmocka_unit_test(what_would_be_denied_is_audited_as_denials_are),
 		cmocka_unit_test(in_mode_all_grants_are_summed_as_denials_are),
 		cmocka_unit_test(a_flood_takes_no_other_peers_lines),
 		cmocka_unit_test(strong_kinds_always_have_a_line_of_their_own),

@@ -793,6 +793,42 @@ a_process_that_is_gone_loses_what_needs_its_facts(void **state)
 	client_free(*state, c);
 }
 
+/* Somebody whom no rule names is admitted, and says each time why he would not be;
+   nobody else is admitted along with him. */
+static void
+what_would_be_denied_is_nobody_else_s_verdict(void **state)
+{
+	_cleanup_(policy_freep) struct policy *p = policy("https://b", "any");
+	struct connection x, same, strange;
+	char who[CLIENT_OWNER_SIZE];
+	struct err e;
+
+	policy_permit(p);
+	come_known(*state, &x);
+	come_known(*state, &same);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(client_check(*state, x.c, p, NULL, &question,
+					      NOW, false, &e), 1);
+		assert_null(client_rule(x.c));
+		assert_non_null(strstr(client_why(x.c), "no rule admits"));
+	}
+	x.c->peer.uid += 1;			/* kept, as other verdicts are */
+	assert_int_equal(ask(*state, &x, p, question), 1);
+	assert_non_null(strstr(client_why(x.c), "uid 1000"));
+	same.c->peer.pid = 4242;
+	assert_int_equal(ask(*state, &same, p, question), 1);
+	assert_non_null(strstr(client_why(same.c), "pid 4242"));
+
+	assert_true(client_payer(x.c) == x.c->owner);
+	assert_int_equal(come_stranger(*state, &strange, geteuid(), &e), 0);
+	assert_true(client_payer(strange.c) == CLIENT_STRANGERS);
+	assert_string_equal(client_owner_show(*state, CLIENT_STRANGERS, who),
+			    "strangers");
+	leave(*state, &strange);
+	leave(*state, &same);
+	leave(*state, &x);
+}
+
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -823,6 +859,7 @@ main(void)
 		TEST(a_verdict_without_an_audience_is_kept_for_such),
 		TEST(a_verdict_does_not_outlive_the_time_between_two_looks),
 		TEST(a_cold_question_is_judged_anew),
+		TEST(what_would_be_denied_is_nobody_else_s_verdict),
 		TEST(a_process_that_is_gone_loses_what_needs_its_facts),
 	};
 

@@ -29,7 +29,7 @@ static const struct policy_names names = {
 };
 
 static unsigned n_notes;
-static bool reuses_pids;
+static bool reuses_pids, permissive;
 static char last_note[600];
 
 static void
@@ -67,6 +67,8 @@ policy_read(const char *text, struct policy **ret, struct err *e)
 	n_notes = 0;
 	if (reuses_pids)
 		policy_kernel_reuses_pids(p);
+	if (permissive)
+		policy_permit(p);
 	if (r == 0)
 		r = policy_seal(p, on_note, NULL, &origin, &n, e);
 	if (r == 0)
@@ -937,6 +939,81 @@ losing_facts_never_admits_and_order_never_matters(void **state _unused_)
 	assert_true(yes > 2000 && no > 2000);
 }
 
+static struct policy *
+permissive_in_order(char rules[RULES][160], const unsigned order[RULES])
+{
+	struct policy *p;
+
+	permissive = true;
+	p = policy_in_order(rules, order);
+	permissive = false;
+	return p;
+}
+
+/* Beside the same rules enforced. */
+static void
+permissive_serves_id_where_nothing_denies(void **state _unused_)
+{
+	const unsigned order[RULES] = { 0, 1, 2, 3, 4, 5 };
+	unsigned served = 0, denied = 0, refused = 0;
+	uint64_t seed = 20261128;
+
+	for (int round = 0; round < 500; round++) {
+		char rules[RULES][160];
+		struct policy *strict, *p;
+
+		for (unsigned i = 0; i < RULES; i++)
+			random_rule(&seed, i, rules[i], sizeof(rules[i]));
+		strict = policy_in_order(rules, order);
+		p = permissive_in_order(rules, order);
+		for (unsigned i = 0; i < 256; i++) {
+			struct policy_query q;
+			const char *rule = "";
+			struct peer peer;
+			gid_t group[1];
+			struct err e;
+			int r;
+
+			random_question(&seed, &q, &peer, group);
+			lose_facts(&peer, i % 16);
+			r = policy_check(p, &peer, NULL, &q, &rule, &e);
+			if (allows(strict, &peer, &q)) {
+				assert_int_equal(r, 0);
+				assert_non_null(rule);
+			} else if (strncmp(e.msg, "rule ", 5) == 0) {
+				assert_int_equal(r, -EACCES);
+				denied++;
+			} else if (q.kind != POLICY_ID || !peer.known) {
+				assert_int_equal(r, -EACCES);
+				refused++;
+			} else {
+				assert_int_equal(r, 1);
+				assert_null(rule);
+				assert_ptr_equal(strstr(e.msg, "no rule"), e.msg);
+				served++;
+			}
+		}
+		policy_free(strict);
+		policy_free(p);
+	}
+	assert_true(served > 1000 && denied > 1000 && refused > 1000);
+}
+
+static void
+permissive_knows_no_stranger(void **state _unused_)
+{
+	struct peer other = peer_of(7, 7, TRI_YES);
+	struct policy *p;
+
+	permissive = true;
+	p = policy_of("[a]\nuser=alice\naudience=" A);
+	permissive = false;
+	assert_true(policy_is_permissive(p));
+	assert_false(policy_knows(p, &other, NULL));
+	assert_int_equal(policy_check(p, &other, NULL, ID(A), NULL, NULL), 1);
+	policy_free(p);
+}
+
 int
 main(void)
 {
@@ -958,6 +1035,8 @@ main(void)
 		cmocka_unit_test(strangers_are_those_whom_no_rule_could_admit),
 		cmocka_unit_test(generations_differ),
 		cmocka_unit_test(losing_facts_never_admits_and_order_never_matters),
+		cmocka_unit_test(permissive_serves_id_where_nothing_denies),
+		cmocka_unit_test(permissive_knows_no_stranger),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
