@@ -149,16 +149,17 @@ on_id_token(void *userdata, const struct http_response *re,
 	_cleanup_(secret_freep) char *text = NULL;
 	enum token_endpoint_verdict verdict = TOKEN_ENDPOINT_OTHER;
 	struct err e;
-	int64_t now;
 	int r;
 
 	if (failed)
 		return fetch_fail(&f->base, failed);
 
 	clock_learn(f->base.ctx->clock, re);
-	now = clock_now(f->base.ctx->clock).wall / (int64_t)USEC_PER_SEC;
-	r = token_endpoint_id_token_response(re, f->email, f->base.audience, now,
-					     &text, &verdict, &e);
+	r = token_endpoint_id_token_response(re, &(struct token_endpoint_ask){
+		.email = f->email,
+		.audience = f->base.audience,
+		.now = clock_now(f->base.ctx->clock).wall / (int64_t)USEC_PER_SEC,
+	}, &text, &verdict, &e);
 	if (r >= 0)
 		return fetch_check(&f->base, &(struct fetch_found){
 			.text = text,

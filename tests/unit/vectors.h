@@ -263,6 +263,11 @@
 	"g failed for \\\"%%%\\\"\"}]}]}}"
 
 /* --- C: the token endpoint */
+#define VEC_C6_REQUEST \
+	"client_id=123456789012-desktopclient.apps.googleusercontent.com" \
+	"&client_secret=EXAMPLE-CLIENT-SECRET" \
+	"&refresh_token=EXAMPLE%2FREFRESH-TOKEN&grant_type=refresh_token" \
+	"&audience=" VEC_AUDIENCE
 #define VEC_C1_REQUEST \
 	"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&a" \
 	"ssertion=" \
