@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "api/peer_tcp.h"
 #include "api/requests.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -36,14 +37,28 @@ whoami_cgroup(struct buf *b, const struct peer *p)
 }
 
 static void
+whoami_tcp(struct buf *b, const struct peer *p)
+{
+	buf_adds(b, "\"pid\":null,\"uid\":");
+	if (p->known)
+		buf_addf(b, "%u", (unsigned)p->uid);
+	else
+		buf_adds(b, "null");
+	buf_adds(b, ",\"gid\":null,\"groups\":");
+}
+
+static void
 whoami_facts(struct buf *b, const struct peer *p)
 {
 	static const char *const words[] = {
 		[TRI_NO] = "no", [TRI_YES] = "yes", [TRI_UNKNOWN] = NULL,
 	};
 
-	buf_addf(b, "\"pid\":%d,\"uid\":%u,\"gid\":%u,\"groups\":", (int)p->pid,
-		 (unsigned)p->uid, (unsigned)p->gid);
+	if (p->tcp)
+		whoami_tcp(b, p);
+	else
+		buf_addf(b, "\"pid\":%d,\"uid\":%u,\"gid\":%u,\"groups\":",
+			 (int)p->pid, (unsigned)p->uid, (unsigned)p->gid);
 	if (p->groups_known) {
 		buf_addc(b, '[');
 		for (size_t i = 0; i < p->n_groups; i++)
@@ -146,6 +161,8 @@ v1_whoami(struct api *a, struct http_exchange *x)
 		return reply_error(x, &e);
 
 	peer_recheck(p);
+	if (p->tcp)
+		peer_tcp_recheck(p, peer_host_diag(a->ctx.host));
 	peer_need(p, a->ctx.host, PEER_GROUPS | PEER_PROCESS);
 	buf_addc(&b, '{');
 	whoami_facts(&b, p);

@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "api/client.h"
+#include "api/peer_tcp.h"
 #include "base/hash.h"
 
 #define BUCKETS	256
@@ -170,6 +171,15 @@ share_take(struct clients *all, const struct client *c, const char *unit,
 	return r;
 }
 
+/* No rule is asked: not even one for anyone means somebody from another machine. */
+static int
+who_is_that(struct err *e)
+{
+	return err_set(e, ERR_POLICY, "the kernel does not know whose process is "
+		       "at the other end of this TCP connection: it has closed it, "
+		       "or is not on this machine");
+}
+
 int
 client_new(struct clients *all, int fd, const struct policy *policy,
 	   const struct peer_host *host, struct client **ret, struct err *e)
@@ -181,9 +191,12 @@ client_new(struct clients *all, int fd, const struct policy *policy,
 	int r;
 
 	peer_init(&c->peer, fd, pin);
+	if (!c->peer.known)
+		peer_tcp_init(&c->peer, fd, peer_host_diag(host));
 	if (!c->peer.known) {
-		r = err_set(e, ERR_INTERNAL,
-			    "the kernel does not say who is at the other end");
+		r = c->peer.tcp ? who_is_that(e)
+				: err_set(e, ERR_INTERNAL, "the kernel does not "
+					  "say who is at the other end");
 		goto fail;
 	}
 
@@ -228,7 +241,7 @@ client_is_root(struct client *c, const struct peer_host *host)
 bool
 client_is_agent(const struct client *c)
 {
-	return c->peer.known && c->peer.uid == geteuid();
+	return c->peer.known && !c->peer.tcp && c->peer.uid == geteuid();
 }
 
 uint64_t
@@ -331,7 +344,9 @@ client_check(struct clients *all, struct client *c, const struct policy *policy,
 	const char *rule;
 	int r;
 
-	if (cold || now - c->looked >= all->opt.recheck_usec) {
+	if (c->peer.tcp)
+		peer_tcp_recheck(&c->peer, peer_host_diag(host));
+	if (cold || !c->peer.known || now - c->looked >= all->opt.recheck_usec) {
 		peer_recheck(&c->peer);
 		c->looked = now;
 		c->admitted = verdict_unref(c->admitted);

@@ -53,7 +53,8 @@ struct clients *clients_free(struct clients *all);
 DEFINE_CLEANUP(struct clients *, clients_free)
 
 /* A client for a connected socket.  ERR_BUSY where its peer holds its share of
-   connections already; ERR_INTERNAL where the kernel will not say who it is. */
+   connections already; ERR_POLICY where it came over TCP and nobody has the other
+   end; ERR_INTERNAL where the kernel will not say who it is. */
 int client_new(struct clients *all, int fd, const struct policy *policy,
 	       const struct peer_host *host, struct client **ret, struct err *e);
 /* Its buffers must have been given back. */
@@ -69,7 +70,7 @@ bool client_charge(struct clients *all, const struct client *c, size_t old,
 /* Uid 0, and on the host?  Reads facts that no rule may have asked for. */
 bool client_is_root(struct client *c, const struct peer_host *host);
 
-/* The agent's own uid? */
+/* The agent's own uid, over the Unix socket? */
 bool client_is_agent(const struct client *c);
 
 /* An owner that is connected, for words to people: "unit web.service". */
@@ -79,7 +80,8 @@ char *client_owner_show(const struct clients *all, uint64_t owner,
 
 /* policy_check(), but that a question answered yes before is not judged again for
    a while.  After that while, and with cold set, it is first looked whether the
-   process that connected still lives.  1, where it is said again, needs no e: see
+   process that connected still lives; over TCP, each time, whether the other end is
+   still the same and open.  1, where it is said again, needs no e: see
    client_why(). */
 int client_check(struct clients *all, struct client *c,
 		 const struct policy *policy, const struct peer_host *host,

@@ -90,6 +90,8 @@ peer_clear(struct peer *p)
 {
 	if (p->pidfd >= 0)
 		close(p->pidfd);
+	if (p->tcp)
+		free(p->end);
 	free(p->groups);
 	free(p->cgroup);
 	*p = (struct peer){ .fd = -1, .pidfd = -1, .host = TRI_UNKNOWN,
@@ -197,7 +199,7 @@ look_at_process(struct peer *p, const struct peer_host *h, bool again,
 	_cleanup_(closep) int dir = -1, pidfd = -1;
 	enum tri by_cgroup = TRI_UNKNOWN;
 
-	if (!p->known || p->tcp || p->pid <= 0 ||
+	if (!p->known || p->pid <= 0 ||
 	    (p->taken_usec == 0 && !peer_host_keeps_process(h)))
 		return;
 	pidfd = peer_pidfd(p);
@@ -229,7 +231,7 @@ peer_need(struct peer *p, const struct peer_host *h, unsigned facts)
 		p->loaded |= facts & PEER_UNIT;
 	facts &= ~p->loaded;
 	p->loaded |= facts & UINT8_MAX;
-	if (p->fd < 0)
+	if (p->fd < 0 || p->tcp)
 		return;
 
 	if (facts & PEER_GROUPS)
@@ -254,7 +256,7 @@ peer_recheck(struct peer *p)
 {
 	_cleanup_(closep) int pidfd = -1;
 
-	if ((p->host == TRI_UNKNOWN && !p->cgroup) || p->fd < 0)
+	if ((p->host == TRI_UNKNOWN && !p->cgroup) || p->fd < 0 || p->tcp)
 		return;
 	pidfd = peer_pidfd(p);
 	if (pidfd < 0 || !pidfd_is_alive(pidfd))
@@ -317,8 +319,10 @@ peer_show(const struct peer *p, char ret[static PEER_SHOW_SIZE])
 {
 	char gid[24] = "", groups[64], pid[24] = "", unit[128];
 
-	if (!p->known) {
-		(void)snprintf(ret, PEER_SHOW_SIZE, "a peer of unknown uid");
+	if (!p->known || p->tcp) {
+		(void)snprintf(ret, PEER_SHOW_SIZE, p->known ?
+			       "uid %u over TCP, where group, unit and host are "
+			       "unknown" : "a peer of unknown uid", p->uid);
 		return ret;
 	}
 

@@ -30,17 +30,21 @@ enum peer_fact {
 struct peer {
 	int fd;			/* the connection, borrowed; -1 in tests */
 	int pidfd;		/* of the process that connected; -1 if none */
-	uint64_t taken_usec;	/* CLOCK_BOOTTIME: pidfd was opened by number then,
-				   and may be another process's; 0: it was not */
+	union {
+		uint64_t taken_usec;	/* CLOCK_BOOTTIME: pidfd was opened by
+					   number then, and may be another
+					   process's; 0: it was not */
+		struct peer_end *end;	/* tcp: peer_tcp.c's */
+	};
 	gid_t *groups;		/* gid itself is not repeated */
 	char *cgroup;		/* its path where units are kept; NULL: unknown */
 	uid_t uid;
 	gid_t gid;
-	pid_t pid;		/* 0: not in our pid namespace */
+	pid_t pid;		/* 0: not in our pid namespace; -1 over TCP */
 	unsigned n_groups : 17;	/* up to PEER_GROUPS_MAX */
 	unsigned loaded : 8;	/* enum peer_fact: asked for, known or not */
-	bool known : 1;		/* uid, gid and pid are */
-	bool tcp : 1;		/* came over TCP, not over the Unix socket */
+	bool known : 1;		/* uid is, and gid and pid but over TCP */
+	bool tcp : 1;		/* came over TCP: uid is all there is to know */
 	bool groups_known : 1;
 	enum tri host : 2;
 	enum tri host_by_cgroup : 2; /* host, as far as the cgroup tells */
@@ -74,6 +78,10 @@ enum tri peer_host_judge(const struct peer_proc *agent,
 /* Does the kernel keep the process that connected (SO_PEERPIDFD, Linux 6.5)? */
 bool peer_kernel_keeps_process(void);
 bool peer_host_keeps_process(const struct peer_host *h);
+
+/* Peers over TCP will come; until then nobody's uid is known there.  0, -errno. */
+int peer_host_expect_tcp(struct peer_host *h);
+int peer_host_diag(const struct peer_host *h);	/* for peer_tcp.h */
 
 /* The directory of a process, open; -1 where there is none. */
 int peer_host_open(const struct peer_host *h, pid_t pid);

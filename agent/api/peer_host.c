@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/peer.h"
+#include "api/peer_tcp.h"
 #include "base/buf.h"
 
 /* /proc/PID/status lists up to 65536 groups in front of what we look for. */
@@ -15,6 +16,7 @@
 
 struct peer_host {
 	int proc;				/* /proc, open */
+	int diag;				/* peer_tcp.h's; -1: none */
 	bool keeps_process;
 	enum cgroup_hierarchy hierarchy;
 	char *status, *uid_map, *cgroup;	/* the agent's own */
@@ -55,6 +57,7 @@ peer_host_new_at(const struct peer_host_options *o, struct peer_host **ret)
 
 	h->hierarchy = o->hierarchy;
 	h->keeps_process = o->keeps_process;
+	h->diag = -1;
 	h->proc = open(o->proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (h->proc < 0)
 		return -errno;
@@ -89,6 +92,7 @@ peer_host_free(struct peer_host *h)
 		return NULL;
 
 	closep(&h->proc);
+	closep(&h->diag);
 	free(h->status);
 	free(h->uid_map);
 	free(h->cgroup);
@@ -100,6 +104,20 @@ bool
 peer_host_keeps_process(const struct peer_host *h)
 {
 	return h->keeps_process;
+}
+
+int
+peer_host_expect_tcp(struct peer_host *h)
+{
+	if (h->diag < 0)
+		h->diag = peer_tcp_open();
+	return h->diag < 0 ? h->diag : 0;
+}
+
+int
+peer_host_diag(const struct peer_host *h)
+{
+	return h ? h->diag : -1;
 }
 
 int

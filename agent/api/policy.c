@@ -206,7 +206,7 @@ policy_knows(const struct policy *p, struct peer *peer,
 	for (size_t i = 0; i < p->n; i++) {
 		const struct policy_rule *r = p->rules[i];
 
-		if (!r->deny && !policy_rule_is_void(r) &&
+		if (policy_rule_could(r, peer) &&
 		    policy_rule_who(r, peer, host) == TRI_YES)
 			return true;
 	}

@@ -116,7 +116,8 @@ static enum tri
 rule_who(const struct policy_rule *r, struct peer *peer,
 	 const struct peer_host *host, enum who_key end)
 {
-	enum tri v = TRI_YES, key;
+	/* Over TCP, whose uid is not known may not even be somebody here. */
+	enum tri v = tri_of(!peer->tcp || peer->known, true), key;
 
 	for (unsigned i = 0; i < end && !is_settled(r, v); i++) {
 		if (!who_given(r, i))
@@ -213,6 +214,13 @@ tcp_matches(const struct policy_rule *r, const struct peer *peer,
 	    const struct policy_query *q)
 {
 	return !peer->tcp || q->kind == POLICY_ID || r->tcp || r->deny;
+}
+
+bool
+policy_rule_could(const struct policy_rule *r, const struct peer *peer)
+{
+	return !r->deny && !policy_rule_is_void(r) &&
+		(!peer->tcp || r->tcp || (r->kinds & RULE_KIND(POLICY_ID)));
 }
 
 bool

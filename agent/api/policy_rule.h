@@ -72,6 +72,8 @@ enum tri policy_rule_names(const struct policy_rule *r, struct peer *peer,
 /* All of who: these, and host. */
 enum tri policy_rule_who(const struct policy_rule *r, struct peer *peer,
 			 const struct peer_host *host);
+/* Could it admit to anything, over the way by which this peer came? */
+bool policy_rule_could(const struct policy_rule *r, const struct peer *peer);
 /* Does it match peer and question, an unknown fact being what the stricter answer
    takes it for? */
 bool policy_rule_matches(const struct policy_rule *r, struct peer *peer,

@@ -201,9 +201,15 @@ void
 policy_rule_notes(const struct policy_rule *r, bool keeps_process,
 		  policy_note_fn *note, void *userdata)
 {
+	bool uid_only = r->host == RULE_HOST_ANY && !r->group.given &&
+		!r->unit.given && !r->slice.given;
 	const struct noter n = { r, note, userdata };
 	const char *empty = void_list(r);
 
+	if (r->tcp && !r->deny && !uid_only)
+		say(&n, "rule %s: tcp = yes is in vain: over TCP group, unit, "
+		    "slice and host are unknown, so say host = any, and user or "
+		    "peer", r->name);
 	if (empty)
 		say(&n, "rule %s admits nobody: %s is empty", r->name, empty);
 	for (size_t i = 0; i < r->audience.n; i++)
