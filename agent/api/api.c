@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/headers.h"
+#include "api/peer_tcp.h"
 #include "api/requests.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -260,26 +262,6 @@ route_find(struct http_span path)
 	return NULL;
 }
 
-/* An HTTP library that was tricked into asking us sends no flavor; a proxy that
-   was tricked into passing something on adds its field. */
-static int
-check_headers(const struct http_head *h, struct err *e)
-{
-	struct http_span flavor = h->field[HTTP_FIELD_METADATA_FLAVOR];
-
-	if (!flavor.p)
-		return err_set_status(e, ERR_REQUEST, 403,
-				      "Missing Metadata-Flavor:Google header.");
-	if (!http_span_is(flavor, "Google"))
-		return err_set_status(e, ERR_REQUEST, 403,
-				      "Metadata-Flavor must be Google.");
-	if (h->field[HTTP_FIELD_FORWARDED].p)
-		return err_set_status(e, ERR_REQUEST, 403,
-			"X-Forwarded-For is refused: this is not to be asked "
-			"through a proxy.");
-	return 0;
-}
-
 static void
 refuse_method(struct http_exchange *x, const struct route *route)
 {
@@ -289,16 +271,6 @@ refuse_method(struct http_exchange *x, const struct route *route)
 		       route->post ? "POST" : "GET and HEAD");
 	send_error(x, &e, route->post ? "Allow: POST\r\n"
 				      : "Allow: GET, HEAD\r\n");
-}
-
-/* Whoever was tricked into a POST says what a page's form says, or nothing. */
-static int
-check_post(const struct http_head *h, struct err *e)
-{
-	if (h->field[HTTP_FIELD_CONTENT_TYPE].p)
-		return 0;
-	return err_set_status(e, ERR_REQUEST, 415, "a POST needs Content-Type, "
-			      "also without a body");
 }
 
 bool
@@ -318,6 +290,19 @@ request_admitted(struct api *a, struct http_exchange *x, enum policy_kind kind)
 	return false;
 }
 
+/* Before it is looked at any further. */
+static void
+refuse_head(struct http_exchange *x, const struct err *e)
+{
+	struct client *c = request_client(x);
+
+	if (c) {			/* what it has is of the request before */
+		c->json = false;
+		c->route = API_ROUTES - 1;
+	}
+	reply_error(x, e);
+}
+
 static void
 api_request(void *userdata, struct http_exchange *x)
 {
@@ -329,12 +314,15 @@ api_request(void *userdata, struct http_exchange *x)
 	struct api *a = userdata;
 	struct err e _unset_;
 
+	/* The same bytes may have come over the Unix socket. */
+	if (c->peer.tcp && headers_check_tcp(h, peer_tcp_port(&c->peer), &e) < 0)
+		return refuse_head(x, &e);
 	if (noted && reply_noted(a, x, noted))
 		return;
 	route = route_find(h->path);
 	c->json = wants_json(h);
 	c->route = (uint8_t)(route ? route - routes : API_ROUTES - 1);
-	if (!(route && route->open) && check_headers(h, &e) < 0)
+	if (!(route && route->open) && headers_check(h, &e) < 0)
 		return reply_error(x, &e);
 
 	if (a->ctx.broken && !(route && route->post == v1_reload))
@@ -345,7 +333,7 @@ api_request(void *userdata, struct http_exchange *x)
 		return reply_error(x, &e);
 	}
 	if (h->method == HTTP_POST && route->post) {
-		if (check_post(h, &e) < 0)
+		if (headers_check_post(h, &e) < 0)
 			return reply_error(x, &e);
 		return route->post(a, x);
 	}
@@ -357,13 +345,7 @@ api_request(void *userdata, struct http_exchange *x)
 static void
 api_refuse(_unused_ void *userdata, struct http_exchange *x, const struct err *e)
 {
-	struct client *c = request_client(x);
-
-	if (c) {			/* what it has is of the request before */
-		c->json = false;
-		c->route = API_ROUTES - 1;
-	}
-	reply_error(x, e);
+	refuse_head(x, e);
 }
 
 static int
