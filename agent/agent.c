@@ -277,30 +277,6 @@ agent_serve(struct agent *agent, struct err *e)
 			       agent->api, &agent->server, e);
 }
 
-/* Sockets passed in; else the path named; else the default one. */
-static int
-agent_listen(struct agent *agent, const char *path, struct err *e)
-{
-	int *fds = NULL, n, r = 0;
-
-	n = service_sockets(&fds, e);
-	if (n < 0)
-		return n;
-	for (int i = 0; r >= 0 && i < n; i++)
-		r = http_server_listen(agent->server, fds[i], 0, e);
-	free(fds);
-	if (r < 0 || (n > 0 && !path))
-		return r;
-
-	r = http_listen_unix(path ?: AGENT_SOCKET_DEFAULT, !path, &agent->own, e);
-	if (r < 0)
-		return r;
-	/* The server owns the descriptor from here on, we the name. */
-	r = http_server_listen(agent->server, agent->own.fd, 0, e);
-	agent->own.fd = -1;
-	return r;
-}
-
 /* One connection is one descriptor; the last ones are for upstream, for files, and
    for root. */
 void
@@ -357,8 +333,8 @@ say_broken(const struct agent *agent)
 }
 
 static int
-agent_start(struct agent *agent, const struct err *bad, const char *socket_path,
-	    struct err *e)
+agent_start(struct agent *agent, const struct err *bad,
+	    const struct agent_listen *at, struct err *e)
 {
 	int r = 0;
 
@@ -369,7 +345,7 @@ agent_start(struct agent *agent, const struct err *bad, const char *socket_path,
 	if (r >= 0)
 		r = agent_serve(agent, e);
 	if (r >= 0)
-		r = agent_listen(agent, socket_path, e);
+		r = agent_listen(agent, at, e);
 	if (r >= 0 && !bad)
 		r = agent_detect(agent, e);
 	if (r >= 0)
@@ -379,7 +355,7 @@ agent_start(struct agent *agent, const struct err *bad, const char *socket_path,
 
 int
 agent_run(struct config *config, const struct err *bad,
-	  const struct agent_source *from, const char *socket_path)
+	  const struct agent_source *from, const struct agent_listen *at)
 {
 	_cleanup_(agent_freep) struct agent *agent = NULL;
 	struct err e;
@@ -391,7 +367,7 @@ agent_run(struct config *config, const struct err *bad,
 	r = agent_new(config, &agent, &e);
 	if (r >= 0) {
 		agent->from = *from;
-		r = agent_start(agent, bad, socket_path, &e);
+		r = agent_start(agent, bad, at, &e);
 	}
 	if (r < 0) {
 		log_error(LOG_NO_FIELDS, "cannot start: %s", e.msg);

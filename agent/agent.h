@@ -15,17 +15,24 @@
 /* Where sockets are bound without --socket and without any passed in. */
 #define AGENT_SOCKET_DEFAULT	"/run/gce-oidc-agent/agent.sock"
 
+/* What is bound besides, or instead of, what was passed in. */
+#define AGENT_LISTEN_MAX	4
+struct agent_listen {
+	const char *path;	/* --socket, or NULL */
+	const char *tcp[AGENT_LISTEN_MAX];	/* --listen, or NULL */
+};
+
 /* Where the configuration comes from, also on reload. */
 struct agent_source {
 	struct config_paths paths;
 	bool by_hand;
 };
 
-/* Serve until told to stop.  socket_path: --socket, or NULL.  Takes config over;
+/* Serve until told to stop.  Takes config over;
    NULL: it is bad, as e says, and every request is told so until a reload finds it
    mended.  Returns the exit status; what went wrong has been logged. */
 int agent_run(struct config *config, const struct err *e,
-	      const struct agent_source *from, const char *socket_path);
+	      const struct agent_source *from, const struct agent_listen *at);
 
 /* Have the agent at this socket read its configuration anew.  Returns the exit
    status, and has said why where that is not 0. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The insides of the agent, for agent.c, agent_accounts.c, detect.c, fetch.c and
-   reload.c only. */
+/* The insides of the agent, for agent.c, agent_accounts.c, detect.c, fetch.c,
+   reload.c and sockets.c only. */
 
 #include <systemd/sd-event.h>
 
@@ -54,6 +54,9 @@ int agent_reload(void *agent, struct buf *later, struct err *e);
 int agent_reload_on_hangup(struct agent *agent, struct err *e);
 /* The configuration is bad, as e says: that is all that is served. */
 void agent_break(struct agent *agent, const struct err *e);
+
+/* sockets.c: sockets passed in, and those of at; else the default one. */
+int agent_listen(struct agent *agent, const struct agent_listen *at, struct err *e);
 
 /* detect.c: end the event loop with AGENT_EXIT_UNAVAILABLE where there is no
    metadata server to serve from, and nobody said that there would be. */

@@ -21,6 +21,7 @@ static const char usage[] =
 	"  --config=FILE      read this file instead of the installed ones\n"
 	"  --socket=PATH      bind this Unix socket (else: those passed in, else\n"
 	"                     " AGENT_SOCKET_DEFAULT ")\n"
+	"  --listen=ADDRESS   listen on 127.0.0.1:PORT or [::1]:PORT besides\n"
 	"  --check-config     judge the configuration and exit\n"
 	"  --dump-config      print what is in force, and where it was written\n"
 	"  --explain FACTS... what the policy says to a peer, from files alone:\n"
@@ -31,7 +32,9 @@ static const char usage[] =
 	"  --help, --version\n";
 
 struct options {
-	const char *config, *socket, *fetch;
+	const char *config, *fetch;
+	struct agent_listen at;
+	size_t n_tcp;
 	bool check, dump, explain, reload;
 	char **facts;		/* of --explain, n_facts of them */
 	size_t n_facts;
@@ -54,17 +57,30 @@ parse_words(char **words, size_t n, struct options *o)
 	return -1;
 }
 
+static int
+add_listen(struct options *o, const char *at)
+{
+	if (o->n_tcp == AGENT_LISTEN_MAX) {
+		fprintf(stderr, "gce-oidc-agent: at most %d times --listen\n",
+			AGENT_LISTEN_MAX);
+		return -1;
+	}
+	o->at.tcp[o->n_tcp++] = at;
+	return 0;
+}
+
 /* 0: go on.  1: done, exit 0.  Negative: told what is wrong. */
 static int
 parse_options(int argc, char **argv, struct options *o)
 {
 	enum {
 		OPT_CONFIG = 256, OPT_SOCKET, OPT_CHECK, OPT_DUMP, OPT_EXPLAIN,
-		OPT_FETCH, OPT_HELP, OPT_VERSION
+		OPT_FETCH, OPT_LISTEN, OPT_HELP, OPT_VERSION
 	};
 	static const struct option table[] = {
 		{ "config",	  required_argument, NULL, OPT_CONFIG },
 		{ "socket",	  required_argument, NULL, OPT_SOCKET },
+		{ "listen",	  required_argument, NULL, OPT_LISTEN },
 		{ "check-config", no_argument,	     NULL, OPT_CHECK },
 		{ "dump-config",  no_argument,	     NULL, OPT_DUMP },
 		{ "explain",	  no_argument,	     NULL, OPT_EXPLAIN },
@@ -81,7 +97,11 @@ parse_options(int argc, char **argv, struct options *o)
 			o->config = optarg;
 			break;
 		case OPT_SOCKET:
-			o->socket = optarg;
+			o->at.path = optarg;
+			break;
+		case OPT_LISTEN:
+			if (add_listen(o, optarg) < 0)
+				return -1;
 			break;
 		case OPT_CHECK:
 			o->check = true;
@@ -177,7 +197,7 @@ main(int argc, char **argv)
 		return r > 0 ? 0 : AGENT_EXIT_USAGE;
 
 	if (o.reload)
-		return agent_ask_reload(o.socket ?: AGENT_SOCKET_DEFAULT);
+		return agent_ask_reload(o.at.path ?: AGENT_SOCKET_DEFAULT);
 	from.paths.single = o.config;
 	r = config_load(&from.paths, from.by_hand || asks_config(&o),
 			o.check ? on_note : NULL, NULL, &config, &e);
@@ -185,7 +205,7 @@ main(int argc, char **argv)
 		(void)err_prefix(&e, r, "configuration");
 	/* A service manager would start it again and again. */
 	if (r < 0 && !from.by_hand && !asks_config(&o) && !o.fetch)
-		return agent_run(NULL, &e, &from, o.socket);
+		return agent_run(NULL, &e, &from, &o.at);
 	if (r < 0) {
 		log_error(LOG_NO_FIELDS, "%s", e.msg);
 		return AGENT_EXIT_CONFIG;
@@ -196,7 +216,7 @@ main(int argc, char **argv)
 	if (o.fetch)
 		r = agent_fetch(config, o.fetch);
 	else
-		r = agent_run(config, NULL, &from, o.socket);
+		r = agent_run(config, NULL, &from, &o.at);
 
 	/* Every secret is wiped: a leak checker may look now. */
 	prctl(PR_SET_DUMPABLE, 1);

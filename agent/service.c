@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/text.h"
+#include "http/listen_tcp.h"
 #include "service.h"
 
 /* A process has one service manager, and so one status. */
@@ -33,10 +34,31 @@ service_by_hand(void)
 		!names_us("SYSTEMD_EXEC_PID");
 }
 
+/* Do we serve a socket that was passed in, as the n-th? */
+static int
+check_socket(int fd, int n, struct err *e)
+{
+	int r;
+
+	if (sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0)
+		return 0;
+	r = http_listen_is_loopback(fd);
+	if (r > 0)
+		return 0;
+	if (r < 0)
+		return err_set(e, ERR_REQUEST, "socket %d of those passed in "
+			       "listens on another address than 127.0.0.1 and "
+			       "[::1]: fix ListenStream= in "
+			       "gce-oidc-agent-loopback.socket", n);
+	return err_set(e, ERR_REQUEST, "socket %d of those passed in is no "
+		       "listening Unix or TCP stream socket: fix ListenStream= in "
+		       "gce-oidc-agent.socket", n);
+}
+
 int
 service_sockets(int **ret_fds, struct err *e)
 {
-	int n;
+	int n, r;
 
 	if (!getenv("LISTEN_PID"))
 		return 0;
@@ -53,13 +75,12 @@ service_sockets(int **ret_fds, struct err *e)
 	*ret_fds = xcalloc((size_t)n, sizeof(**ret_fds));
 	for (int i = 0; i < n; i++) {
 		(*ret_fds)[i] = SD_LISTEN_FDS_START + i;
-		if (sd_is_socket_unix((*ret_fds)[i], SOCK_STREAM, 1, NULL, 0) > 0)
+		r = check_socket((*ret_fds)[i], i + 1, e);
+		if (r >= 0)
 			continue;
 		free(*ret_fds);
 		*ret_fds = NULL;
-		return err_set(e, ERR_REQUEST, "socket %d of those passed in is no "
-			       "listening Unix stream socket: fix ListenStream= in "
-			       "gce-oidc-agent.socket", i + 1);
+		return r;
 	}
 	return n;
 }

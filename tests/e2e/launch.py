@@ -2,11 +2,12 @@
 """Starts a program as a service manager, or other firmware, would have it; its
 process id stays ours.
 
-usage: launch.py [--listen-fd=FD] [--listen-pid=PID] [--firmware=NAME] [--uptime=S]
+usage: launch.py [--listen-fd=FD]... [--listen-pid=PID] [--firmware=NAME] [--uptime=S]
                  [--no-peerpidfd] [--run=DIRECTORY] PROGRAM ARGUMENTS"""
 
 import argparse
 import ctypes
+import fcntl
 import os
 import signal
 import struct
@@ -75,7 +76,7 @@ def forget_peerpidfd():
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--listen-fd", type=int)
+    parser.add_argument("--listen-fd", type=int, action="append", default=[])
     parser.add_argument("--listen-pid", type=int)
     parser.add_argument("--firmware")
     parser.add_argument("--uptime", type=int)
@@ -83,9 +84,11 @@ def main():
     parser.add_argument("--run")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
-    if options.listen_fd is not None:
-        os.dup2(options.listen_fd, 3)
-        os.environ["LISTEN_FDS"] = "1"
+    if options.listen_fd:
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in options.listen_fd]
+        for number, fd in enumerate(high, 3):
+            os.dup2(fd, number)
+        os.environ["LISTEN_FDS"] = str(len(high))
         os.environ["LISTEN_PID"] = str(options.listen_pid or os.getpid())
     if options.firmware is not None:
         set_firmware(options.firmware)

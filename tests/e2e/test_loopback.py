@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loopback TCP: who may listen where, who asks, and what a request must not say."""
+
+import json
+import os
+import socket
+import struct
+
+import pytest
+
+from conftest import wait_for
+from loopback import FAMILIES, LISTEN, Loopback, loopback, start_loopback  # noqa: F401
+from raw_http import TOKEN, Wire, request, wire
+from test_http_limits import another, can_be_another
+from test_policy import A, B, rule, token
+
+DEFAULT = "/computeMetadata/v1/instance/service-accounts/default/"
+IDENTITY = DEFAULT + "identity?audience="
+USER, OTHER = 1000, 1001
+
+as_others = pytest.mark.skipif(not can_be_another(), reason="cannot be another user")
+
+
+def user_rule(name="r", user=USER, **keys):
+    return rule(name, user=user, host="any", **keys)
+
+
+# --- where it listens
+
+
+def test_both_addresses_and_the_unix_socket_serve_at_once(start_agent, emulator):
+    agent = start_agent(args=LISTEN)
+    places = [agent, *(Loopback(agent, name) for name in FAMILIES)]
+    for place in places:
+        answer = place.get(IDENTITY + A)
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html")
+        emulator.verify(answer.text, A)
+
+
+@pytest.mark.parametrize("where", [
+    "0.0.0.0:0", "[::]:0", "localhost:0", "127.0.0.2:0", "127.0.0.1", "[::1]", "::1:0",
+    "169.254.169.254:0", "127.0.0.1:65536", "127.0.0.1:http", "127.0.0.1:-1", "127.0.0.1:",
+    "", "/tmp/s", "*:0"])
+def test_address_that_is_not_loopbacks_is_refused(start_agent, where):
+    agent = start_agent(args=[f"--listen={where}"], wait=False)
+    assert agent.wait() == 78
+    assert "expected 127.0.0.1:PORT or [::1]:PORT" in agent.log()
+
+
+def test_port_that_is_taken_is_told(start_agent):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = "127.0.0.1:%d" % taken.getsockname()[1]
+        agent = start_agent(args=[f"--listen={where}"], wait=False)
+        assert agent.wait() == 1
+        assert f"somebody listens on {where} already" in agent.log()
+
+
+def test_listen_is_for_agents_started_by_hand(start_agent, place):
+    agent = start_agent(args=LISTEN, wait=False, env={"NOTIFY_SOCKET": str(place / "n")})
+    assert agent.wait() == 78
+    assert "systemctl enable gce-oidc-agent-loopback.socket" in agent.log()
+
+
+def test_port_is_free_for_the_next_agent_at_once(start_loopback, start_agent):
+    first = start_loopback()
+    with wire(first) as it:
+        assert it.ask(TOKEN).status == 200
+        assert first.agent.stop() == 0
+        assert it.rest() == b""
+        second = start_agent(args=[f"--listen={first.host}"])
+    assert Loopback(second).get(TOKEN).status == 200
+
+
+# --- who asks
+
+
+@as_others
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rule_by_user_admits_that_user_over_tcp_and_no_other(start_loopback, name):
+    it = start_loopback(rules=user_rule(), name=name)
+    for uid, status in ((USER, 200), (OTHER, 403), (0, 403)):
+        with another(uid), wire(it) as asked:
+            assert asked.ask(token(A)).status == status
+            assert asked.ask(IDENTITY + A).status == status
+            assert asked.ask(token(B)).status == 403
+
+
+@as_others
+def test_ipv4_client_of_an_ipv6_socket_is_known(start_loopback):
+    it = start_loopback(rules=user_rule())
+    for uid, status in ((USER, 200), (OTHER, 403)):
+        with another(uid), socket.socket(socket.AF_INET6) as sock:
+            sock.settimeout(30)
+            sock.connect(("::ffff:127.0.0.1", it.port))
+            assert Wire(sock).ask(token(A)).status == status
+
+
+@as_others
+@pytest.mark.parametrize("keys", [
+    {"user": USER}, {"user": USER, "host": "no"}, {"group": USER, "host": "any"},
+    {"unit": "**.service", "host": "any"}, {"slice": "**.slice", "host": "any"},
+    {"user": USER, "group": USER, "host": "any"}], ids=str)
+def test_what_is_unknown_over_tcp_admits_nobody(start_loopback, keys):
+    it = start_loopback(rules=rule("r", **keys))
+    with another(USER), wire(it) as asked:
+        answer = asked.ask(token(A))
+    assert (answer.status, answer["Gce-Oidc-Error"]) == (403, "denied-by-policy")
+    assert f"uid {USER} over TCP, where group, unit and host are unknown" in answer.text
+
+
+@pytest.mark.parametrize("keys", [
+    {"group": 4711}, {"unit": "no.service", "host": "any"}, {"host": "no", "peer": "anyone"}],
+    ids=str)
+def test_deny_rule_holds_where_its_facts_are_unknown_over_tcp(start_loopback, keys):
+    it = start_loopback(rules=rule("all", peer="anyone", host="any")
+                        + rule("n", action="deny", **keys))
+    with wire(it) as asked:
+        answer = asked.ask(token(A))
+    assert answer.status == 403 and "rule n denies" in answer.text
+
+
+def test_root_over_tcp_is_not_roots_rule(start_loopback):
+    it = start_loopback(rules=rule("host-root", user="root"))
+    answer = it.get(token(A))
+    assert (answer.status, answer.headers["Gce-Oidc-Error"]) == (403, "denied-by-policy")
+    assert "nearly: host-root but for host" in answer.text
+    assert it.agent.get(token(A)).status == 200
+
+
+@pytest.mark.parametrize("tcp, status", [("no", 403), ("yes", 200)])
+def test_other_kinds_than_id_take_tcp_yes(start_loopback, tcp, status):
+    it = start_loopback(rules=rule("r", audience=None, peer="anyone", host="any",
+                                   kind="monitor", tcp=tcp))
+    answer = it.get("/v1/status")
+    assert answer.status == status
+    if status == 403:
+        assert "but for tcp" in answer.text
+    assert it.agent.get("/v1/status").status == 200
+
+
+def test_agents_own_user_may_not_reload_over_tcp(start_loopback):
+    it = start_loopback(rules=user_rule())
+    answer = it.get("/v1/reload", method="POST", headers={"Content-Type": "x"})
+    assert (answer.status, answer.headers["Gce-Oidc-Error"]) == (403, "denied-by-policy")
+    answer = it.agent.get("/v1/reload", method="POST", headers={"Content-Type": "x"})
+    assert answer.status == 204
+
+
+def test_whoami_over_tcp_knows_a_uid_and_nothing_else(loopback):
+    told = json.loads(loopback.get(f"/v1/whoami?audience={A}").body)
+    assert told.pop("verdict") == "allow"
+    assert {k: told[k] for k in ("pid", "gid", "groups", "unit", "slice", "cgroup", "host")} \
+        == dict.fromkeys(("pid", "gid", "groups", "unit", "slice", "cgroup", "host"))
+    assert told["uid"] == os.getuid()
+
+
+# --- ends that are closed
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def test_half_closed_client_is_known_and_gets_its_token(loopback):
+    with wire(loopback) as it:
+        it.send(request(token(A)))
+        it.sock.shutdown(socket.SHUT_WR)
+        assert it.answer().status == 200
+
+
+def held_token(emulator, it, audience):
+    """A request that waits for Google, until let()."""
+    emulator.fault("iam", "hang")
+    before = len(emulator.requests("iam"))
+    it.send(request(token(audience)))
+    wait_for(lambda: len(emulator.requests("iam")) > before, "a flight")
+
+
+@pytest.mark.parametrize("close", [lambda sock: sock.close(), reset], ids=["close", "reset"])
+def test_client_that_has_closed_is_given_nothing(start_loopback, emulator, close):
+    """It is judged again when the token comes."""
+    it = start_loopback("[agent]\naudit = all\n")
+    assert it.get(token(B)).status == 200
+    emulator.fault("iam", "delay", seconds=1)
+    asked = wire(it)
+    asked.send(request(token(A)))
+    wait_for(lambda: any("signBlob" in r["target"] for r in emulator.requests("iam")[1:]),
+             "a flight")
+    close(asked.sock)
+    wait_for(lambda: it.agent.get(token(A), {"Cache-Control": "only-if-cached"}).status == 200,
+             "the token, which came all the same")
+    granted = [line for line in it.agent.log().splitlines()
+               if A in line and "granted" in line and "over TCP" in line]
+    assert granted == []
+
+
+def leave_orphan(it):
+    """A connection whose client has closed, with its port: the agent still owes an
+    answer."""
+    asked = wire(it)
+    port = asked.sock.getsockname()
+    return asked, port
+
+
+@as_others
+def test_connection_handed_on_stays_its_makers(start_loopback):
+    it = start_loopback(rules=user_rule())
+    with another(USER):
+        made = wire(it)
+    with made:
+        assert os.getuid() != USER
+        assert made.ask(token(A)).status == 200     # asked by root, on the user's socket
+    with wire(it) as own:
+        assert own.ask(token(A)).status == 403
+
+
+# --- Host, browsers, proxies
+
+GOOD = ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "metadata.google.internal"]
+EVIL = ["127.0.0.1.evil.com", "localhost.evil.com", "127.1", "2130706433", "0.0.0.0",
+        "127.0.0.1@evil", "evil.com", "", "metadata.google.internal.evil.com", "[::]",
+        "::1", "[::1].", "localhost..", "metadata", "0x7f000001", "127.0.0.2", "[::ffff:127.0.0.1]",
+        "127.0.0.1:", "127.0.0.1:1", "localhost:80x", "evil:@127.0.0.1", "127.0.0.1 evil",
+        "127.0.0.1/", "[fd20:ce::254]", "127.0.0.1,evil.com"]
+ROUTES = ["/", "/healthz", "/computeMetadata/v1/", IDENTITY + A, token(A), "/v1/whoami",
+          "/metrics", "/nothing"]
+
+
+def test_our_own_hosts_are_served(loopback):
+    with wire(loopback) as it:
+        for name in GOOD:
+            dotted = [name + "."] if name != "[::1]" else []
+            for host in [name, name.upper(), *dotted]:
+                for port in ("", f":{loopback.port}"):
+                    assert it.ask("/", host=host + port).status == 200, host + port
+
+
+@pytest.mark.parametrize("target", ROUTES)
+def test_foreign_host_is_refused_on_every_route(loopback, target):
+    with wire(loopback) as it:
+        for host in [*EVIL, f"127.0.0.1:0{loopback.port}", f"127.0.0.1:{loopback.port}.",
+                     f"127.0.0.1:{loopback.port}0", f"evil.com:{loopback.port}"]:
+            answer = it.ask(target, host=host)
+            assert (answer.status, answer["Gce-Oidc-Error"]) == (403, "bad-request"), host
+            assert answer["Metadata-Flavor"] == "Google"
+        assert it.ask("/").status == 200
+
+
+def test_request_without_host_is_refused(loopback):
+    with wire(loopback) as it:
+        it.send(request(token(A), host=None, version="HTTP/1.0"))
+        assert it.refused(403)["Gce-Oidc-Error"] == "bad-request"
+    with wire(loopback) as it:
+        it.send(request(token(A), version="HTTP/1.0"))
+        answer = it.answer()
+        assert (answer.status, answer.version) == (200, "HTTP/1.0")
+
+
+@pytest.mark.parametrize("field", [
+    "Origin: null", "origin: http://127.0.0.1", "Referer: http://localhost/", "REFERER:",
+    "Sec-Fetch-Mode: cors", "sec-fetch-site: none", "Sec-Fetch-X: y", "Forwarded: for=x",
+    "Via: 1.1 proxy", "X-Forwarded-For: 127.0.0.1"])
+@pytest.mark.parametrize("target", ROUTES)
+def test_what_browsers_and_proxies_add_is_refused_on_every_route(loopback, target, field):
+    with wire(loopback) as it:
+        answer = it.ask(target, field)
+        assert (answer.status, answer["Gce-Oidc-Error"]) == (403, "bad-request")
+
+
+def test_no_answer_ever_lets_a_page_read_it(loopback):
+    with wire(loopback) as it:
+        for method in ("GET", "HEAD", "OPTIONS", "POST", "PUT"):
+            for fields in ((), ("Origin: http://evil.com",),
+                           ("Origin: http://evil.com", "Access-Control-Request-Method: GET")):
+                for target in ROUTES:
+                    body = b"" if method == "POST" else None
+                    answer = it.ask(target, *fields, method=method, body=body)
+                    assert not [n for n in answer.names
+                                if n.lower().startswith("access-control")]
+                    assert answer.status == 403 or not fields
+
+
+def test_same_bytes_are_judged_anew_over_tcp(start_loopback):
+    """What is remembered of a request came over the Unix socket."""
+    it = start_loopback()
+    data = request(token(A), host="evil.com")
+    with wire(it.agent) as unix, wire(it) as tcp:
+        for _ in range(3):
+            unix.send(data)
+            assert unix.answer().status == 200
+            tcp.send(data)
+            assert tcp.answer().status == 403
