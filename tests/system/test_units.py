@@ -18,7 +18,9 @@ from conftest import TESTS, find_one
 
 SOCKET, SERVICE = "gce-oidc-agent.socket", "gce-oidc-agent.service"
 LOCKDOWN = "gce-oidc-agent-lockdown.service"
-UNITS = (SOCKET, SERVICE, LOCKDOWN)
+LOOPBACK = "gce-oidc-agent-loopback.socket"
+UNITS = (SOCKET, SERVICE, LOCKDOWN, LOOPBACK)
+PORT = 254
 
 # Tenths of systemd-analyze's exposure: to be lowered, never raised.
 EXPOSURE = {SERVICE: 15, LOCKDOWN: 14}
@@ -59,6 +61,10 @@ PROMISES = {
         "DefaultDependencies=no", "PartOf=nftables.service", "RemainAfterExit=yes",
         "ReloadPropagatedFrom=nftables.service",
         "RuntimeDirectory=gce-oidc-agent-lockdown", "WantedBy=sysinit.target"],
+    LOOPBACK: [
+        f"ListenStream=127.0.0.1:{PORT}", f"ListenStream=[::1]:{PORT}", "FreeBind=yes",
+        "FileDescriptorName=loopback", "Service=gce-oidc-agent.service", "Backlog=256",
+        "TriggerLimitIntervalSec=0", "WantedBy=sockets.target gce-oidc-agent.service"],
 }
 # And what must never be: each was tried, and breaks what stands behind it.
 BANNED = {
@@ -77,6 +83,9 @@ BANNED = {
         (r"StartLimit(Burst|Action)=", "the socket is lost with the service"),
         (r"ExecReload=/bin/kill", "not on minimal systems, nor in this sandbox")],
     LOCKDOWN: [],
+    LOOPBACK: [
+        (r"ListenStream=(?!127\.0\.0\.1:|\[::1\]:)", "nobody could say who asks there"),
+        (r"(DefaultDependencies|Accept|ReusePort)=", "the socket is an ordinary one")],
 }
 
 
@@ -151,7 +160,8 @@ LOSSES = [
     (SERVICE, "SystemCallFilter"), (SERVICE, "RestrictNamespaces"),
     (SERVICE, "ProtectSystem"), (SERVICE, "PrivateDevices"),
     (SERVICE, "MemoryDenyWriteExecute"), (SERVICE, "LockPersonality"),
-    (LOCKDOWN, "CapabilityBoundingSet"), (LOCKDOWN, "PartOf")]
+    (LOCKDOWN, "CapabilityBoundingSet"), (LOCKDOWN, "PartOf"),
+    (LOOPBACK, "ListenStream"), (LOOPBACK, "Service")]
 
 
 def without(root, unit, key):
@@ -179,7 +189,8 @@ def test_seven_lost_directives_are_noticed(root, analyze):
     (SERVICE, "RuntimeDirectory=gce-oidc-agent"), (SERVICE, "PrivateUsers=yes"),
     (SERVICE, "After=network-online.target"), (SERVICE, "RestartPreventExitStatus=78"),
     (SERVICE, "ProtectProc=invisible"), (SERVICE, "NoSuchDirective=yes"),
-    (SOCKET, "Before=cloud-init.service")])
+    (SOCKET, "Before=cloud-init.service"), (LOOPBACK, "ListenStream=254"),
+    (LOOPBACK, "ListenStream=0.0.0.0:254")])
 def test_harmful_directive_is_noticed(root, analyze, unit, line):
     path = find_one(root, unit)
     text = path.read_text()
@@ -301,16 +312,27 @@ def test_sysusers_makes_one_user_and_no_other_group(root, tool):
     assert [group.split(":")[0] for group in groups] == ["gce-oidc-agent"]
 
 
-def test_preset_enables_socket_and_service_and_not_the_lockdown(root, tool):
+def test_preset_enables_socket_and_service_and_nothing_else(root, tool):
     systemctl = tool("systemctl", "systemd")
     assert call(systemctl, f"--root={root}", "preset", *UNITS).returncode == 0
     links = root / "etc/systemd/system"
     assert (links / "sockets.target.wants" / SOCKET).is_symlink()
     assert (links / "multi-user.target.wants" / SERVICE).is_symlink()
-    assert not list(links.rglob(LOCKDOWN))
-    # The control: it can be enabled.
-    assert call(systemctl, f"--root={root}", "enable", LOCKDOWN).returncode == 0
+    assert not list(links.rglob(LOCKDOWN)) and not list(links.rglob(LOOPBACK))
+    # The control: they can be enabled.
+    assert call(systemctl, f"--root={root}", "enable", LOCKDOWN, LOOPBACK).returncode == 0
     assert (links / "sysinit.target.wants" / LOCKDOWN).is_symlink()
+    assert (links / "sockets.target.wants" / LOOPBACK).is_symlink()
+    assert (links / f"{SERVICE}.wants" / LOOPBACK).is_symlink()
+
+
+def test_port_is_roots_and_the_documented_one(root):
+    units = directives(find_one(root, LOOPBACK).read_text())
+    ports = {line.rpartition(":")[2] for line in units if line.startswith("ListenStream=")}
+    assert ports == {str(PORT)} and PORT < 1024
+    for page in ("README.md", "doc/gce-oidc-agent.8"):
+        text = (TESTS.parent / page).read_text()
+        assert f"127.0.0.1:{PORT}" in text and f"localhost:{PORT}" not in text
 
 
 def test_catalog_explains_each_message_id_of_the_sources(root, tool):
@@ -330,7 +352,7 @@ def test_catalog_explains_each_message_id_of_the_sources(root, tool):
 def test_conditions_are_for_systems_that_understand_them(build_dir, stage):
     """252 and newer; an older one would never start the agent."""
     version = re.search(r"UNIT_SED = (.*)", (build_dir / "Makefile").read_text())[1]
-    for unit in (SOCKET, SERVICE):
+    for unit in (SOCKET, SERVICE, LOOPBACK):
         text = find_one(stage, unit).read_text()
         assert "@" not in re.sub(r"@(system-service|privileged|resources)", "", text)
         has = [line for line in directives(text) if line.startswith("Condition")]
