@@ -170,7 +170,7 @@ class IamCredentials(GoogleService):
         account = self.world.find_account(urllib.parse.unquote(match[1]))
         if account is None:
             raise self.refuse("NOT_FOUND", request)
-        self._authorize(request, caller, fields.get("delegates", []))
+        self._authorize(request, caller, fields.get("delegates", []), account)
         handler = {"signBlob": self._sign_blob, "signJwt": self._sign_jwt,
                    "generateIdToken": self._generate_id_token, "generateAccessToken": self._generate_access_token,
                    "allowedLocations": self._allowed_locations}[method]
@@ -198,18 +198,26 @@ class IamCredentials(GoogleService):
             raise self.refuse("ACCESS_TOKEN_SCOPE_INSUFFICIENT", request)
         return token
 
-    def _authorize(self, request, caller, delegates):
+    def _authorize(self, request, caller, delegates, account):
+        """The caller on the first delegate, each on the next, the last on the account."""
+        settings, member = self.world.settings, caller.email
         for delegate in delegates:
             match = DELEGATE.fullmatch(delegate)
             if not match:
                 raise invalid_argument(f"Invalid delegate name: {delegate}", "delegates")
-            if match[1] not in self.world.settings.delegates:
+            if match[1] not in settings.delegates or not self._grants(member, match[1]):
                 name = "iam.serviceAccounts.implicitDelegation"
                 raise rpc_error(403, "PERMISSION_DENIED",
                                 f"Permission '{name}' denied on resource (or it may not exist).",
                                 error_info("IAM_PERMISSION_DENIED", "iam.googleapis.com", permission=name))
-        if not self.world.settings.role or caller.email not in self.world.known_accounts():
+            member = match[1]
+        known = caller.email in self.world.known_accounts()
+        if not settings.role or not known or not self._grants(member, account):
             raise self.refuse("IAM_PERMISSION_DENIED", request)
+
+    def _grants(self, member, account):
+        grants = self.world.settings.grants
+        return grants is None or member in grants.get(account, ())
 
     # --- proto3 JSON
 

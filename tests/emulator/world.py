@@ -54,6 +54,7 @@ class Settings:
     accounts: list = dataclasses.field(default_factory=list)    # others the caller may speak for
     delegates: list = dataclasses.field(
         default_factory=lambda: ["hop-sa@example-proj-123.iam.gserviceaccount.com"])
+    grants: Optional[dict] = None           # account -> emails of its Token Creators; None: all of all above
     token_audiences: list = dataclasses.field(
         default_factory=lambda: ["https://oauth2.googleapis.com/token"])
 
@@ -75,7 +76,7 @@ class Settings:
 
 
 CHOICES = {"account_state": ("ok", "disabled", "deleted"), "iap_mode": ("today", "2018")}
-MAY_BE_NULL = ("universe", "iap_members")
+MAY_BE_NULL = ("universe", "iap_members", "grants")
 
 
 @dataclasses.dataclass
@@ -128,7 +129,7 @@ class World:
             raise ValueError(f"no setting {name!r}")
         if value is None and name in MAY_BE_NULL:
             return
-        kinds = {"universe": str, "iap_members": list, "clock_offset": (int, float),
+        kinds = {"universe": str, "iap_members": list, "grants": dict, "clock_offset": (int, float),
                  "metadata_date_offset": (int, float)}
         kind = kinds.get(name, type(getattr(self._initial, name)))
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
