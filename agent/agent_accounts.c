@@ -2,6 +2,8 @@
 
 /* The accounts, as they are configured, and what is told of their changes. */
 
+#include <string.h>
+
 #include "agent_parts.h"
 #include "base/log.h"
 
@@ -27,7 +29,7 @@ on_account_changed(void *userdata, const struct account *a)
 	switch (account_state(a)) {
 	case ACCOUNT_FOUND:
 		say_found(a);
-		flows_account_changed(accounts_default(agent->accounts)->flows);
+		accounts_changed(agent->accounts);
 		break;
 	case ACCOUNT_NONE:
 		log_warning(LOG_NO_FIELDS, "this VM has no service account; it is "
@@ -46,14 +48,16 @@ static void
 on_flow_changed(void *userdata, const struct flow_status *s)
 {
 	const char *of = s->format == TOKEN_FULL ? " for full tokens" : "";
+	_cleanup_(freep) char *whose = strcmp(s->account, "default") == 0 ?
+		xstrdup("") : xasprintf("account %s: ", s->account);
 
 	if (s->denied)
 		log_warning(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
-			    "flow %s is denied%s: %s%s%s", s->name, of, s->why->msg,
-			    s->why->hint[0] ? "; " : "", s->why->hint);
+			    "%sflow %s is denied%s: %s%s%s", whose, s->name, of,
+			    s->why->msg, s->why->hint[0] ? "; " : "", s->why->hint);
 	else
 		log_notice(LOG_FIELDS(log_field("FLOW", "%s", s->name)),
-			   "flow %s serves again%s", s->name, of);
+			   "%sflow %s serves again%s", whose, s->name, of);
 	agent_say_status(userdata);
 }
 
@@ -92,6 +96,25 @@ add_account(struct agent *agent, struct account *a,
 			 &ctx->flows, e);
 }
 
+static int
+add_impersonated(struct agent *agent, const struct config_account *as,
+		 const struct account_setup *setup, struct err *e)
+{
+	const struct flow_context *own = accounts_default(agent->accounts);
+	const struct flow_context *ctx;
+	int r;
+
+	r = add_account(agent, account_impersonated_new(setup, as->name, as->email,
+							own->account,
+							as->delegates),
+			as->flows, e);
+	if (r < 0)
+		return r;
+	ctx = accounts_at(agent->accounts, accounts_len(agent->accounts) - 1);
+	flows_account_changed(ctx->flows);
+	return 0;
+}
+
 int
 agent_new_accounts(struct agent *agent, struct err *e)
 {
@@ -110,5 +133,7 @@ agent_new_accounts(struct agent *agent, struct err *e)
 	r = account_metadata_new(&setup, &a, e);
 	if (r >= 0)
 		r = add_account(agent, a, c->flows, e);
+	for (size_t i = 0; r >= 0 && i < c->accounts.n; i++)
+		r = add_impersonated(agent, c->accounts.v[i], &setup, e);
 	return r;
 }

@@ -52,7 +52,8 @@ struct loader {
 	struct config *c;
 	char section[16];
 	char *name;			/* the section's, or NULL */
-	struct policy_rule *rule;	/* NULL: a section of the table above */
+	struct policy_rule *rule;	/* of these two at most one; */
+	struct config_account *account;	/* none: a section of the table */
 	config_note_fn *note;
 	void *userdata;
 };
@@ -65,6 +66,7 @@ on_section(void *userdata, const char *file, unsigned line, const char *section,
 	char show[TEXT_SHOW_SIZE];
 
 	l->rule = NULL;
+	l->account = NULL;
 	l->section[0] = '\0';
 	free(l->name);
 	l->name = name ? xstrdup(name) : NULL;
@@ -72,21 +74,19 @@ on_section(void *userdata, const char *file, unsigned line, const char *section,
 		return policy_rule(l->c->policy, name ? name : "", file, line,
 				   &l->rule, e);
 
+	if (strcmp(section, "account") == 0 && !name)
+		return err_set(e, ERR_REQUEST, "an account needs a name: "
+			       "[account default]");
+	if (strcmp(section, "account") == 0 && strcmp(name, "default") != 0)
+		return config_account_open(&l->c->accounts, name, file, line,
+					   &l->account, e);
+
 	if (config_option_find(section, NULL) == config_options_len ||
 	    strlen(section) >= sizeof(l->section))
 		return err_set(e, ERR_REQUEST, "unknown section [%s]",
 			       text_show_str(show, section));
-	if (strcmp(section, "account") == 0) {
-		if (!name)
-			return err_set(e, ERR_REQUEST, "an account needs a name: "
-				       "[account default]");
-		if (strcmp(name, "default") != 0)
-			return err_set(e, ERR_REQUEST, "[account %s] needs a later "
-				       "version: this one has account default only",
-				       text_show_str(show, name));
-	} else if (name) {
+	if (name && !config_section_name(section))
 		return err_set(e, ERR_REQUEST, "[%s] takes no name", section);
-	}
 	(void)snprintf(l->section, sizeof(l->section), "%s", section);
 	return 0;
 }
@@ -103,6 +103,9 @@ on_setting(void *userdata, const char *file, unsigned line, const char *key,
 	if (l->rule) {
 		r = policy_rule_set(l->rule, key, value, e);
 		list = policy_key_is_list(key);
+	} else if (l->account) {
+		r = config_account_set(l->account, key, value, e);
+		list = config_account_key_is_list(key);
 	} else {
 		i = config_option_find(l->section, key);
 		if (i == config_options_len)
@@ -114,7 +117,8 @@ on_setting(void *userdata, const char *file, unsigned line, const char *key,
 	if (r < 0)
 		return r;
 	config_record_set(&l->c->record, &(struct config_setting){
-		.section = l->rule ? (char *)"rule" : l->section,
+		.section = l->rule ? (char *)"rule"
+			   : l->account ? (char *)"account" : l->section,
 		.name = l->name,
 		.key = (char *)key,
 		.value = (char *)value,
@@ -351,6 +355,15 @@ on_note(void *userdata, const char *origin, unsigned line, const char *words)
 	l->note(l->userdata, text);
 }
 
+static int
+check_accounts(struct loader *l, struct err *e)
+{
+	const struct config_account *wrong;
+	int r = config_accounts_check(&l->c->accounts, &wrong, e);
+
+	return r < 0 ? err_prefix(e, r, "%s:%u", wrong->origin, wrong->line) : 0;
+}
+
 /* Everything is read: judge it as a whole. */
 static int
 finish(struct loader *l, struct err *e)
@@ -372,6 +385,9 @@ finish(struct loader *l, struct err *e)
 				    err_set(e, ERR_REQUEST,
 					    "none left: there is %s",
 					    flow_names()), e);
+	r = check_accounts(l, e);
+	if (r < 0)
+		return r;
 	set_constants(l->c);
 
 	if (l->c->permissive)
@@ -471,6 +487,7 @@ config_free(struct config *c)
 	free(c->ca_file);
 	free(c->proxy);
 	config_warm_free(c->warm);
+	config_accounts_clear(&c->accounts);
 	free(c);
 	return NULL;
 }

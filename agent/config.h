@@ -14,6 +14,7 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "config_account.h"
 #include "config_file.h"
 #include "config_record.h"
 #include "google/endpoints.h"
@@ -43,6 +44,7 @@ struct config {
 	struct api_options api;
 	/* of account default; NULL ends */
 	const struct flow_ops *flows[FLOWS_MAX + 1];
+	struct config_accounts accounts;	/* but for default */
 	char **warm;			/* audiences; NULL: none; NULL ends */
 	uint64_t detect_usec;		/* is there a metadata server at all? */
 	uint64_t drain_usec;		/* for exchanges in flight at the end */

@@ -53,6 +53,29 @@ add_later(const struct config *new, const struct config_option *o,
 		 "it was\n", o->key, o->section, name ? " " : "", name ?: "");
 }
 
+/* Accounts stay as they were made at start, too. */
+static void
+add_later_accounts(const struct config *running, const struct config *new,
+		   struct buf *later)
+{
+	for (size_t i = 0; i < new->accounts.n; i++) {
+		const struct config_account *a = new->accounts.v[i], *old =
+			config_account_find(&running->accounts, a->name);
+
+		if (!old || !config_account_same(old, a))
+			buf_addf(later, "%s:%u: [account %s] needs a restart; "
+				 "until then it %s\n", a->origin, a->line, a->name,
+				 old ? "stays what it was" : "is not there");
+	}
+	for (size_t i = 0; i < running->accounts.n; i++) {
+		const char *name = running->accounts.v[i]->name;
+
+		if (!config_account_find(&new->accounts, name))
+			buf_addf(later, "the end of [account %s] needs a restart; "
+				 "until then it stays what it was\n", name);
+	}
+}
+
 static void
 swap_policy(struct config *a, struct config *b)
 {
@@ -72,6 +95,8 @@ config_adopt(struct config *running, struct config *new, struct buf *later)
 		if (!option_is_live(&config_options[i]) &&
 		    !option_stays(&config_options[i], running, new))
 			add_later(new, &config_options[i], later);
+
+	add_later_accounts(running, new, later);
 
 	swap_policy(running, new);
 	running->log_level = new->log_level;

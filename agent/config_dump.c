@@ -28,6 +28,40 @@ pair_written(const struct config *c, const char *key)
 	return NULL;
 }
 
+static bool
+is_rule(const struct config_setting *s)
+{
+	return strcmp(s->section, "rule") == 0;
+}
+
+/* One of those that stand in no table. */
+static bool
+is_account(const struct config_setting *s)
+{
+	return strcmp(s->section, "account") == 0 &&
+		strcmp(s->name, "default") != 0;
+}
+
+static void
+dump_account(const struct config *c, const struct config_account *a,
+	     struct config_record *all)
+{
+	for (size_t i = 0; i < c->record.n; i++) {
+		const struct config_setting *s = &c->record.v[i];
+
+		if (is_account(s) && strcmp(s->name, a->name) == 0)
+			config_record_set(all, s, true);
+	}
+	if (!a->flows_given)
+		config_record_set(all, &(struct config_setting){
+			.section = (char *)"account",
+			.name = a->name,
+			.key = (char *)"flows",
+			.value = (char *)config_account_flows,
+			.origin = (char *)"default",
+		}, true);
+}
+
 /* What holds where nothing was written. */
 static void
 dump_default(const struct config *c, const struct config_option *o,
@@ -56,11 +90,6 @@ dump_default(const struct config *c, const struct config_option *o,
 	config_record_set(all, &s, false);
 }
 
-static bool
-is_rule(const struct config_setting *s)
-{
-	return strcmp(s->section, "rule") == 0;
-}
 
 void
 config_dump(const struct config *c, FILE *out)
@@ -75,7 +104,7 @@ config_dump(const struct config *c, FILE *out)
 			const struct config_setting *s = &c->record.v[j];
 
 			if (strcmp(s->section, o->section) != 0 ||
-			    strcmp(s->key, o->key) != 0)
+			    strcmp(s->key, o->key) != 0 || is_account(s))
 				continue;
 			config_record_set(&all, s, true);
 			written = true;
@@ -83,6 +112,8 @@ config_dump(const struct config *c, FILE *out)
 		if (!written)
 			dump_default(c, o, &all);
 	}
+	for (size_t i = 0; i < c->accounts.n; i++)
+		dump_account(c, c->accounts.v[i], &all);
 	for (size_t i = 0; i < c->record.n; i++)
 		if (is_rule(&c->record.v[i]))
 			config_record_set(&all, &c->record.v[i], true);

@@ -143,41 +143,10 @@ parse_audit(const struct config_option *o _unused_, const char *value, void *ret
 }
 
 static int
-flows_add(const struct flow_ops **flows, const char *name, struct err *e)
-{
-	const struct flow_ops *flow = flow_find(name);
-	char show[TEXT_SHOW_SIZE];
-	size_t n = 0;
-
-	if (!flow)
-		return err_set(e, ERR_REQUEST, "unknown flow %s: there is %s",
-			       text_show_str(show, name), flow_names());
-	for (; flows[n]; n++)
-		if (flows[n] == flow)
-			return err_set(e, ERR_REQUEST, "flow %s is named twice",
-				       name);
-	assert(n + 1 < ARRAY_SIZE(((struct config *)NULL)->flows));
-	flows[n] = flow;
-	return 0;
-}
-
-static int
 parse_flows(const struct config_option *o _unused_, const char *value,
 	    void *ret, struct err *e)
 {
-	_cleanup_(freep) char *copy = xstrdup(value);
-	const struct flow_ops **flows = ret;
-	char *rest = copy, *name;
-
-	if (!*value)
-		memset(flows, 0, sizeof(((struct config *)NULL)->flows));
-	while ((name = strsep(&rest, " "))) {
-		int r = *name ? flows_add(flows, name, e) : 0;
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return config_flows_add(ret, value, e);
 }
 
 static int

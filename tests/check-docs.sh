@@ -96,9 +96,19 @@ rule_keys() {
 		"$srcdir/agent/api/policy_rule.c" | LC_ALL=C sort
 }
 
+account_keys() {
+	sed -n '/^} keys\[\] = {/,/^};/s/^\t{ "\([a-z]*\)",.*/\1/p' \
+		"$srcdir/agent/config_account.c" | LC_ALL=C sort
+}
+
+documented_account_keys() {
+	sed -n '/^\.Ss \[account NAME\]/,/^\.Ss \[rule/s/^\.It Ic \([a-z]*\) =.*/\1/p' "$conf5" |
+		LC_ALL=C sort
+}
+
 # The same, as the page says: ".Ss [SECTION]", then ".It Ic KEY = DEFAULT".
 documented_settings() {
-	awk '/^\.S[sh] / { section = $2; if (!gsub(/[][]|\\&/, "", section)) section = "" }
+	awk '/^\.S[sh] / { section = $2; if (!gsub(/[][]|\\&/, "", section) || $3 ~ /NAME/ && section == "account") section = "" }
 		/^\.It Ic / && section != "" { sub(/^\.It Ic /, ""); print section, $0 }' \
 		"$conf5" | LC_ALL=C sort
 }
@@ -187,6 +197,8 @@ same "configuration keys are those of their page, defaults too" \
 	"$(settings)" "$(documented_settings | grep -v '^rule ')"
 same "keys of rules are those of the page" \
 	"$(rule_keys)" "$(documented_settings | sed -n 's/^rule \([a-z]*\) =.*/\1/p')"
+same "keys of other accounts are those of the page" \
+	"$(account_keys)" "$(documented_account_keys)"
 same "the built-in rule is what the page says" \
 	"$(sed '/^#/d; /^$/d' "$srcdir/units/50-default.conf")" "$(displays 0)"
 tap "examples of the page are good configuration" "$(judged_examples)"

@@ -62,6 +62,13 @@ accounts_default(const struct accounts *as)
 }
 
 void
+accounts_changed(struct accounts *as)
+{
+	for (size_t i = 0; i < as->n; i++)
+		flows_account_changed(as->v[i]->flows);
+}
+
+void
 accounts_flush(struct accounts *as)
 {
 	for (size_t i = 0; i < as->n; i++)

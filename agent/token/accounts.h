@@ -24,6 +24,10 @@ size_t accounts_len(const struct accounts *as);
 const struct flow_context *accounts_at(const struct accounts *as, size_t i);
 const struct flow_context *accounts_default(const struct accounts *as);
 
+/* Default has: all others are asked for by its access token, so this is
+   flows_account_changed() for each. */
+void accounts_changed(struct accounts *as);
+
 /* flows_flush() for each. */
 void accounts_flush(struct accounts *as);
 

@@ -9,7 +9,7 @@ import threading
 from conftest import wait_for
 
 ACCOUNT, ACCESS, SIGNATURE, ID_TOKEN = "account", "access token", "signature", "ID token"
-IDENTITY, KEYS = "identity", "keys"
+IDENTITY, KEYS, GENERATED = "identity", "keys", "generated ID token"
 COLD = {SIGNATURE: 1, ID_TOKEN: 1}
 FIRST = {ACCOUNT: 1, ACCESS: 1, **COLD}
 
@@ -53,6 +53,8 @@ def step(record):
         return KEYS
     if record["service"] == "iam" and path.endswith(":signBlob"):
         return SIGNATURE
+    if record["service"] == "iam" and path.endswith(":generateIdToken"):
+        return GENERATED
     if record["service"] == "token-endpoint":
         return ID_TOKEN
     return f"{record['service']} {record['method']} {path}"

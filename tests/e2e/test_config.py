@@ -80,8 +80,27 @@ MISTAKES = [
     ("[Timing]\n", 1, "unknown section [Timing]"),
     ("[timing x]\n", 1, "[timing] takes no name"),
     ("[account]\n", 1, "an account needs a name: [account default]"),
-    ("[account other]\n", 1,
-     "[account other] needs a later version: this one has account default only"),
+    ("[account other]\n", 1, "account other needs an email"),
+    ("[account a@b]\n", 1, "account name a@b: expected at most 64 letters, digits and - _ ., "
+     "not beginning with a dot"),
+    ("[account ..]\n", 1, "account name ..: expected at most 64 letters, digits and - _ ., "
+     "not beginning with a dot"),
+    ("[account other]\nemail =\n", 2, "email: a value is missing"),
+    ("[account other]\nemail = me@example.com\n", 2, "email: me@example.com is not a service "
+     "account's address (NAME@PROJECT.iam.gserviceaccount.com)"),
+    ("[account other]\nemail = o@p.iam.gserviceaccount.com\ndelegates = x\n", 3,
+     "delegates: x is not a service account's address (NAME@PROJECT.iam.gserviceaccount.com)"),
+    ("[account other]\nemail = o@p.iam.gserviceaccount.com\ndelegates = "
+     "d@p.iam.gserviceaccount.com d@p.iam.gserviceaccount.com\n", 3,
+     "delegates: d@p.iam.gserviceaccount.com is named twice"),
+    ("[account other]\nemail = o@p.iam.gserviceaccount.com\ncredentials = adc\n", 3,
+     "unknown key credentials in [account other]"),
+    ("[account other]\nemail = o@p.iam.gserviceaccount.com\nflows = metadata\n", 1,
+     "account other: flow metadata is for account default only"),
+    ("[account other]\nemail = o@p.iam.gserviceaccount.com\nflows = signblob\nflows =\n", 1,
+     "account other: flows: none left"),
+    ("[account a]\nemail = o@p.iam.gserviceaccount.com\n[account b]\n"
+     "email = o@p.iam.gserviceaccount.com\n", 3, "account b has the email of account a"),
     ("[timing]\ndetectt = 1s\n", 2, "unknown key detectt in [timing]"),
     ("[agent]\ndetect = 1s\n", 2, "unknown key detect in [agent]"),
     ("[cache]\nuser = root\n", 2, "unknown key user in [cache]"),

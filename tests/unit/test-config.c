@@ -559,8 +559,8 @@ static const struct {
 	{ LEN("[account]\n"),
 	  ":1: an account needs a name: [account default]" },
 	{ LEN("[account prod]\nemail = x\n"),
-	  ":1: [account prod] needs a later version: this one has account "
-	  "default only" },
+	  ":2: email: x is not a service account's address "
+	  "(NAME@PROJECT.iam.gserviceaccount.com)" },
 	{ LEN("[rule]\nuser = 1\n"), ":1: a rule needs a name: [rule NAME]" },
 	{ LEN("[rule a b]\n"),
 	  ":1: rule name a b: expected at most 64 letters, digits and - _ ." },
