@@ -9,19 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/metadata_render.h"
 #include "api/metadata_tree.h"
 #include "api/requests.h"
 #include "base/hash.h"
-#include "base/json.h"
 #include "base/text.h"
-
-enum alt { ALT_NONE, ALT_TEXT, ALT_JSON };
 
 struct question {
 	struct api *api;
 	struct http_exchange *x;
 	struct place at;
-	enum alt alt;
+	enum metadata_alt alt;
 	bool recursive;
 	uint64_t hold_usec;		/* wait_for_change: answer after; 0: now */
 	char *last_etag;
@@ -61,138 +59,6 @@ question_fail(struct question *q, const struct err *e)
 	else
 		reply_error(q->x, e);
 	question_free(q);
-}
-
-/* Rendering. */
-
-/* Names of members in recursive answers: dashes become capitals. */
-static void
-write_list(struct buf *b, char *const *list, bool json)
-{
-	if (json)
-		buf_addc(b, '[');
-	for (size_t i = 0; list[i]; i++) {
-		if (!json) {
-			buf_addf(b, "%s\n", list[i]);
-			continue;
-		}
-		if (i > 0)
-			buf_addc(b, ',');
-		json_write_string(b, list[i]);
-	}
-	if (json)
-		buf_addc(b, ']');
-}
-
-static void
-write_account_json(struct buf *b, const struct account *a)
-{
-	buf_adds(b, "{\"aliases\":");
-	write_list(b, account_aliases(a), true);
-	buf_adds(b, ",\"email\":");
-	json_write_string(b, account_email(a));
-	buf_adds(b, ",\"scopes\":");
-	write_list(b, account_scopes(a), true);
-	buf_addc(b, '}');
-}
-
-static void
-write_account_text(struct buf *b, const struct account *a, const char *prefix)
-{
-	char *const *list;
-
-	for (list = account_aliases(a); *list; list++)
-		buf_addf(b, "%saliases %s\n", prefix, *list);
-	buf_addf(b, "%semail %s\n", prefix, account_email(a));
-	for (list = account_scopes(a); *list; list++)
-		buf_addf(b, "%sscopes %s\n", prefix, *list);
-}
-
-static void
-write_accounts(struct buf *b, const struct account *a, bool recursive, bool json)
-{
-	const char *names[] = { account_email(a), "default" };
-	char prefix[320];
-
-	if (json)
-		buf_addc(b, '{');
-	for (size_t i = 0; names[0] && i < ARRAY_SIZE(names); i++) {
-		snprintf(prefix, sizeof(prefix), "%s/", names[i]);
-		if (!recursive) {
-			buf_addf(b, "%s\n", prefix);
-		} else if (!json) {
-			write_account_text(b, a, prefix);
-		} else {
-			if (i > 0)
-				buf_addc(b, ',');
-			json_write_string(b, names[i]);
-			buf_addc(b, ':');
-			write_account_json(b, a);
-		}
-	}
-	if (json)
-		buf_addc(b, '}');
-}
-
-static void
-write_string(struct buf *b, const char *s, bool json)
-{
-	if (json)
-		json_write_string(b, s);
-	else
-		buf_adds(b, s);
-}
-
-/* Numbers are numbers in JSON, however large. */
-static void
-write_value(struct buf *b, enum value which, const char *text, bool json)
-{
-	bool number = which == VALUE_INSTANCE_ID ||
-			which == VALUE_NUMERIC_PROJECT_ID;
-
-	write_string(b, text, json && !number);
-}
-
-static void
-question_render(const struct question *q, const char *value, struct buf *b,
-		bool *ret_json)
-{
-	const struct account *a = accounts_default(q->api->ctx.accounts)->account;
-	bool dir = node_is_dir(q->at.node);
-	bool json = q->alt == ALT_JSON ||
-			(dir && q->recursive && q->alt != ALT_TEXT);
-
-	*ret_json = json;
-	switch (q->at.node) {
-	case NODE_DIR:
-		buf_adds(b, q->at.listing);
-		break;
-	case NODE_VALUE:
-		write_value(b, q->at.value, value, json);
-		break;
-	case NODE_ACCOUNTS:
-		write_accounts(b, a, q->recursive, json);
-		break;
-	case NODE_ACCOUNT:
-		if (!q->recursive)
-			buf_adds(b, q->at.listing);
-		else if (json)
-			write_account_json(b, a);
-		else
-			write_account_text(b, a, "");
-		break;
-	case NODE_EMAIL:
-		write_string(b, account_email(a), json);
-		break;
-	case NODE_SCOPES:
-		write_list(b, account_scopes(a), json);
-		break;
-	case NODE_ALIASES:
-		write_list(b, account_aliases(a), json);
-		break;
-	default:
-		break;
-	}
 }
 
 static void
@@ -246,7 +112,11 @@ question_send(struct question *q, const char *value)
 	char fields[48], etag[17];
 	bool json;
 
-	question_render(q, value, &b, &json);
+	json = metadata_render(&(struct metadata_form){
+		.at = &q->at, .recursive = q->recursive, .alt = q->alt,
+		.account = accounts_default(q->api->ctx.accounts)->account,
+		.value = value,
+	}, &b);
 	snprintf(etag, sizeof(etag), "%016llx", (unsigned long long)
 		 hash_bytes(&etag_key, buf_str(&b), b.len));
 	if (!question_hold(q, etag)) {
@@ -337,9 +207,9 @@ read_alt(struct question *q, struct err *e)
 	if (r <= 0)
 		return r;
 	if (strcasecmp(alt, "json") == 0)
-		q->alt = ALT_JSON;
+		q->alt = METADATA_ALT_JSON;
 	else if (strcasecmp(alt, "text") == 0)
-		q->alt = ALT_TEXT;
+		q->alt = METADATA_ALT_TEXT;
 	else
 		return err_set(e, ERR_REQUEST, "alt is json or text");
 	return 0;
@@ -384,7 +254,7 @@ question_read(struct question *q, struct err *e)
 	if (r < 0)
 		return r;
 
-	if (dir && !q->recursive && q->alt != ALT_NONE)
+	if (dir && !q->recursive && q->alt != METADATA_ALT_NONE)
 		return err_set(e, ERR_REQUEST,
 			       "alt on a directory needs recursive=true");
 	if (q->at.node == NODE_DIR && q->recursive)

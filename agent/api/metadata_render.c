@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <stdio.h>
+
+#include "api/metadata_render.h"
+#include "base/json.h"
+
+static void
+write_list(struct buf *b, char *const *list, bool json)
+{
+	if (json)
+		buf_addc(b, '[');
+	for (size_t i = 0; list[i]; i++) {
+		if (!json) {
+			buf_addf(b, "%s\n", list[i]);
+			continue;
+		}
+		if (i > 0)
+			buf_addc(b, ',');
+		json_write_string(b, list[i]);
+	}
+	if (json)
+		buf_addc(b, ']');
+}
+
+static void
+write_account_json(struct buf *b, const struct account *a)
+{
+	buf_adds(b, "{\"aliases\":");
+	write_list(b, account_aliases(a), true);
+	buf_adds(b, ",\"email\":");
+	json_write_string(b, account_email(a));
+	buf_adds(b, ",\"scopes\":");
+	write_list(b, account_scopes(a), true);
+	buf_addc(b, '}');
+}
+
+static void
+write_account_text(struct buf *b, const struct account *a, const char *prefix)
+{
+	char *const *list;
+
+	for (list = account_aliases(a); *list; list++)
+		buf_addf(b, "%saliases %s\n", prefix, *list);
+	buf_addf(b, "%semail %s\n", prefix, account_email(a));
+	for (list = account_scopes(a); *list; list++)
+		buf_addf(b, "%sscopes %s\n", prefix, *list);
+}
+
+static void
+write_accounts(struct buf *b, const struct account *a, bool recursive, bool json)
+{
+	const char *names[] = { account_email(a), "default" };
+	char prefix[320];
+
+	if (json)
+		buf_addc(b, '{');
+	for (size_t i = 0; names[0] && i < ARRAY_SIZE(names); i++) {
+		snprintf(prefix, sizeof(prefix), "%s/", names[i]);
+		if (!recursive) {
+			buf_addf(b, "%s\n", prefix);
+		} else if (!json) {
+			write_account_text(b, a, prefix);
+		} else {
+			if (i > 0)
+				buf_addc(b, ',');
+			json_write_string(b, names[i]);
+			buf_addc(b, ':');
+			write_account_json(b, a);
+		}
+	}
+	if (json)
+		buf_addc(b, '}');
+}
+
+static void
+write_string(struct buf *b, const char *s, bool json)
+{
+	if (json)
+		json_write_string(b, s);
+	else
+		buf_adds(b, s);
+}
+
+/* Numbers are numbers in JSON, however large. */
+static void
+write_value(struct buf *b, enum value which, const char *text, bool json)
+{
+	bool number = which == VALUE_INSTANCE_ID ||
+			which == VALUE_NUMERIC_PROJECT_ID;
+
+	write_string(b, text, json && !number);
+}
+
+bool
+metadata_render(const struct metadata_form *f, struct buf *b)
+{
+	bool dir = node_is_dir(f->at->node);
+	bool json = f->alt == METADATA_ALT_JSON ||
+			(dir && f->recursive && f->alt != METADATA_ALT_TEXT);
+
+	switch (f->at->node) {
+	case NODE_DIR:
+		buf_adds(b, f->at->listing);
+		break;
+	case NODE_VALUE:
+		write_value(b, f->at->value, f->value, json);
+		break;
+	case NODE_ACCOUNTS:
+		write_accounts(b, f->account, f->recursive, json);
+		break;
+	case NODE_ACCOUNT:
+		if (!f->recursive)
+			buf_adds(b, f->at->listing);
+		else if (json)
+			write_account_json(b, f->account);
+		else
+			write_account_text(b, f->account, "");
+		break;
+	case NODE_EMAIL:
+		write_string(b, account_email(f->account), json);
+		break;
+	case NODE_SCOPES:
+		write_list(b, account_scopes(f->account), json);
+		break;
+	case NODE_ALIASES:
+		write_list(b, account_aliases(f->account), json);
+		break;
+	default:
+		break;
+	}
+	return json;
+}

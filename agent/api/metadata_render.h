@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Answers on the metadata server's paths, byte for byte as that server writes them.
+   Pure. */
+
+#include "api/metadata_tree.h"
+#include "base/buf.h"
+#include "token/account.h"
+
+enum metadata_alt { METADATA_ALT_NONE, METADATA_ALT_TEXT, METADATA_ALT_JSON };
+
+struct metadata_form {
+	const struct place *at;
+	bool recursive;
+	enum metadata_alt alt;
+	const struct account *account;	/* whose place it is, or below it */
+	const char *value;		/* of NODE_VALUE */
+};
+
+/* Adds to b; is it JSON? */
+bool metadata_render(const struct metadata_form *f, struct buf *b);
