@@ -45,7 +45,7 @@ struct api_context {
 	struct accounts *accounts;
 	struct broker *broker;
 	struct values *values;
-	const struct clock *clock;
+	struct clock *clock;
 	const struct policy *policy;
 	struct peer_host *host;
 	/* For POST /v1/reload: 0, and in later a line for each setting that takes

@@ -63,7 +63,7 @@ DEFINE_CLEANUP(struct clock *, clock_free)
 
 /* This turn of the event loop. */
 struct token_now clock_machine_now(sd_event *event);	/* Google has no say */
-struct token_now clock_now(const struct clock *c);
+struct token_now clock_now(struct clock *c);
 /* The date of an assertion: Unix seconds.  And would it be another one now, so that
    one that was refused is worth making again? */
 int64_t clock_date(const struct clock *c);
