@@ -149,6 +149,7 @@ struct http_server {
 	struct http_head parsed;
 	struct http_span body;
 	struct recent *recent;	/* the request is this one; or NULL */
+	struct recent *latest;	/* of those that came again */
 	struct recent recents[SERVER_RECENTS];
 	struct err err;		/* or refused; here, because it is large */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <assert.h>
 #include <string.h>
 
 #include "http/conn.h"
@@ -48,11 +49,19 @@ recent_parse(struct conn *c, const char *p, size_t len, size_t *scanned,
 {
 	struct http_server *s = c->x.server;
 	struct recent *r = NULL;
+	bool known = false;
 	ssize_t n;
 
-	if (p == s->in && len <= SERVER_RECENT_SIZE)
-		r = recent_at(s, p, len);
-	if (r && recent_is(r, p, len)) {
+	if (p == s->in && len <= SERVER_RECENT_SIZE) {
+		r = s->latest;		/* again and again, as a rule */
+		known = recent_is(r, p, len);
+		if (!known) {
+			r = recent_at(s, p, len);
+			known = recent_is(r, p, len);
+		}
+	}
+	if (known) {
+		s->latest = r;
 		s->recent = r;
 		s->head = &r->head;
 		return (ssize_t)r->len;
@@ -78,15 +87,18 @@ http_exchange_note(const struct http_exchange *x)
 	return r ? r->note : NULL;
 }
 
+bool
+http_exchange_keeps(const struct http_exchange *x)
+{
+	return x->server->recent != NULL;
+}
+
 void
 http_exchange_keep(struct http_exchange *x, void *note)
 {
 	struct http_server *s = x->server;
 
-	if (!s->recent) {
-		s->ops.drop(s->userdata, note);
-		return;
-	}
+	assert(s->recent);
 	if (s->recent->note)
 		s->ops.drop(s->userdata, s->recent->note);
 	s->recent->note = note;

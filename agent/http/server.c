@@ -244,6 +244,7 @@ http_server_new(sd_event *event, const struct http_server_options *o,
 	s = xcalloc(1, sizeof(*s));
 	s->event = sd_event_ref(event);
 	s->opt = *o;
+	s->latest = &s->recents[0];
 	s->opt.every_answer = xstrdup(o->every_answer ? o->every_answer : "");
 	s->every_len = strlen(s->opt.every_answer);
 	s->ops = *ops;

@@ -125,10 +125,11 @@ int http_exchange_tag(const struct http_exchange *x);	/* the listener's */
 const struct http_server *http_exchange_server(const struct http_exchange *x);
 
 /* What a handler has made of a request that may come again, byte for byte: a note,
-   kept with the request, to be found when it does.  Nothing but what follows from
-   the head alone belongs there.  Both only while request() runs; keep takes over
-   note, and may drop it at once. */
+   kept with the request, to be found when it does.  Whatever does not follow from
+   the head alone is the handler's to check again.  All only while request() runs.
+   keep takes over note, and must not be called where keeps says no. */
 void *http_exchange_note(const struct http_exchange *x);	/* or NULL */
+bool http_exchange_keeps(const struct http_exchange *x);
 void http_exchange_keep(struct http_exchange *x, void *note);
 
 /* Called if the client leaves before the answer; the exchange is gone then, and

@@ -135,7 +135,8 @@ answer_note(struct fixture *f, struct http_exchange *x)
 	if (note)
 		return;
 	f->kept++;
-	http_exchange_keep(x, xstrndup(query.p, query.len));
+	if (http_exchange_keeps(x))
+		http_exchange_keep(x, xstrndup(query.p, query.len));
 }
 
 static void
