@@ -307,7 +307,7 @@ static void
 api_request(void *userdata, struct http_exchange *x)
 {
 	const struct http_head *h = http_exchange_head(x);
-	const struct noted *noted = http_exchange_note(x);
+	struct noted *noted = http_exchange_note(x);
 	struct client *c = request_client(x);
 	char shown[TEXT_SHOW_SIZE] _unset_;
 	const struct route *route;

@@ -4,6 +4,7 @@
    reply_token(). */
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/metadata_tree.h"
@@ -110,11 +111,14 @@ read_freshness(const struct http_exchange *x, struct broker_want *w,
 	return 0;
 }
 
-/* Lines of an answer's head.  snprintf() would be a good part of the work of a
-   warm request. */
+/* Lines of an answer's head, and what they were made from.  snprintf() would be a
+   good part of the work of a warm request. */
 struct lines {
 	char text[256];
 	size_t len;
+	uint64_t left;
+	enum token_format is;
+	char flow[24];
 };
 
 static void
@@ -127,40 +131,62 @@ lines_add(struct lines *l, const char *s)
 	l->len += len;
 }
 
-/* check_policy() has just said yes. */
+static enum token_format
+format_of(const struct token *t)
+{
+	return token_is_full(t) ? TOKEN_FULL : TOKEN_STANDARD;
+}
+
+/* What an answer with this token says of it. */
 static void
-send_token(struct api *a, struct http_exchange *x,
-	   const struct flow_context *ctx, const struct token_question *q,
-	   const struct token *t, const struct token_now *now,
-	   enum broker_source source)
+lines_write(struct lines *l, const struct token_question *q,
+	    const struct token *t, uint64_t left, enum broker_source source)
 {
 	static const char *const sources[] = {
 		[BROKER_HIT] = "\r\nGce-Oidc-Cache: hit\r\nGce-Oidc-Flow: ",
 		[BROKER_MISS] = "\r\nGce-Oidc-Cache: miss\r\nGce-Oidc-Flow: ",
 		[BROKER_SHARED] = "\r\nGce-Oidc-Cache: shared\r\nGce-Oidc-Flow: ",
 	};
-	enum token_format is = token_is_full(t) ? TOKEN_FULL : TOKEN_STANDARD;
+	char seconds[TEXT_U64_SIZE];
+
+	l->len = 0;
+	l->left = left;
+	l->is = format_of(t);
+	(void)snprintf(l->flow, sizeof(l->flow), "%s", token_flow(t));
+	text_from_u64(seconds, left);
+	lines_add(l, "Cache-Control: private, max-age=");
+	lines_add(l, seconds);
+	lines_add(l, sources[source]);
+	lines_add(l, token_flow(t));
+	lines_add(l, "\r\n");
+	/* Stock SDKs always ask for a full token, and need no more of it than the
+	   email, which ours always have. */
+	if (l->is != q->format || (q->any_format && l->is == TOKEN_FULL))
+		lines_add(l, l->is == TOKEN_FULL ? "Gce-Oidc-Format: full\r\n"
+			  : "Gce-Oidc-Format: standard\r\n");
+}
+
+/* Would lines_write() write the same again, for the same question and source? */
+static bool
+lines_hold(const struct lines *l, const struct token *t, uint64_t left)
+{
+	return l->len > 0 && l->left == left && l->is == format_of(t) &&
+		strcmp(l->flow, token_flow(t)) == 0;
+}
+
+/* check_policy() has just said yes. */
+static void
+send_token(struct api *a, struct http_exchange *x,
+	   const struct flow_context *ctx, const struct token_question *q,
+	   const struct token *t, const struct lines *fields)
+{
 	struct policy_query asked = query_for(ctx, q->audience);
-	struct lines fields _unset_;
-	char left[TEXT_U64_SIZE];
 	const char *text;
 	size_t len;
 
-	text_from_u64(left, token_left(t, now) / USEC_PER_SEC);
-	fields.len = 0;
-	lines_add(&fields, "Cache-Control: private, max-age=");
-	lines_add(&fields, left);
-	lines_add(&fields, sources[source]);
-	lines_add(&fields, token_flow(t));
-	lines_add(&fields, "\r\n");
-	/* Stock SDKs always ask for a full token, and need no more of it than the
-	   email, which ours always have. */
-	if (is != q->format || (q->any_format && is == TOKEN_FULL))
-		lines_add(&fields, is == TOKEN_FULL ? "Gce-Oidc-Format: full\r\n"
-				: "Gce-Oidc-Format: standard\r\n");
 	request_granted(a, x, &asked, http_exchange_now(x));
 	text = token_reveal(t, &len);
-	reply_ok(x, q->content_type, fields.text, text, len);
+	reply_ok(x, q->content_type, fields->text, text, len);
 }
 
 static void
@@ -168,8 +194,10 @@ send_waiting(const struct waiting *w, const struct token *t,
 	     enum broker_source source)
 {
 	struct token_now now = clock_now(w->api->ctx.clock);
+	struct lines fields _unset_;
 
-	send_token(w->api, w->x, w->ctx, &w->q, t, &now, source);
+	lines_write(&fields, &w->q, t, token_left(t, &now) / USEC_PER_SEC, source);
+	send_token(w->api, w->x, w->ctx, &w->q, t, &fields);
 }
 
 static void
@@ -301,6 +329,7 @@ struct noted {
 	struct cache_key *key;
 	char *audience;
 	bool json;
+	struct lines fields;		/* of the last answer from the cache */
 };
 
 struct noted *
@@ -337,11 +366,12 @@ noted_new(const struct api *a, const struct http_exchange *x,
 }
 
 bool
-reply_noted(struct api *a, struct http_exchange *x, const struct noted *n)
+reply_noted(struct api *a, struct http_exchange *x, struct noted *n)
 {
 	struct err e _unset_;
 	struct token_now now = clock_now(a->ctx.clock);
 	struct token *t;
+	uint64_t left;
 
 	if (n->generation != flows_generation(n->ctx->flows))
 		return false;
@@ -352,9 +382,13 @@ reply_noted(struct api *a, struct http_exchange *x, const struct noted *n)
 		return true;
 	}
 	t = broker_hit(a->ctx.broker, n->key, &n->want, &now);
-	if (t)
-		send_token(a, x, n->ctx, &n->q, t, &now, BROKER_HIT);
-	return t != NULL;
+	if (!t)
+		return false;
+	left = token_left(t, &now) / USEC_PER_SEC;
+	if (!lines_hold(&n->fields, t, left))
+		lines_write(&n->fields, &n->q, t, left, BROKER_HIT);
+	send_token(a, x, n->ctx, &n->q, t, &n->fields);
+	return true;
 }
 
 void
@@ -378,7 +412,8 @@ reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 	w->q.audience = w->audience = xstrdup(q.audience);
 	if (!ctx)
 		return ask_account(w);
-	http_exchange_keep(x, noted_new(a, x, ctx, &q, &want));
+	if (http_exchange_keeps(x))
+		http_exchange_keep(x, noted_new(a, x, ctx, &q, &want));
 	ask_broker(w);
 }
 

@@ -91,7 +91,7 @@ void reply_token(struct api *a, struct http_exchange *x, struct token_question q
 /* The same question once more, as it was understood the first time: false where
    that is not enough for an answer. */
 struct noted;
-bool reply_noted(struct api *a, struct http_exchange *x, const struct noted *n);
+bool reply_noted(struct api *a, struct http_exchange *x, struct noted *n);
 struct noted *noted_free(struct noted *n);
 
 /* The parameter "audience": checked, good until the next request; or NULL and
