@@ -26,6 +26,9 @@ struct question {
 	uint64_t deadline;
 	struct account_wait *account_wait;
 	struct value_wait *value_wait;
+	const char *values[VALUES];	/* those it needs, as far as they are known;
+					   and a bit for each that was asked for */
+	unsigned told;
 	sd_event_source *timer;		/* while it is held */
 	LIST_ENTRY(question) link;
 };
@@ -105,7 +108,7 @@ question_hold(struct question *q, const char *etag)
 }
 
 static void
-question_send(struct question *q, const char *value)
+question_send(struct question *q)
 {
 	static const struct hash_key etag_key = { 0x6f696463, 0x65746167 };
 	struct buf b = BUF_INIT(256 * 1024);
@@ -115,7 +118,7 @@ question_send(struct question *q, const char *value)
 	json = metadata_render(&(struct metadata_form){
 		.at = &q->at, .recursive = q->recursive, .alt = q->alt,
 		.account = accounts_default(q->api->ctx.accounts)->account,
-		.value = value,
+		.values = q->values,
 	}, &b);
 	snprintf(etag, sizeof(etag), "%016llx", (unsigned long long)
 		 hash_bytes(&etag_key, buf_str(&b), b.len));
@@ -140,30 +143,76 @@ on_account(void *userdata, _unused_ struct account *a, const struct err *failed)
 }
 
 static void
-on_value(void *userdata, const char *text, const struct err *failed)
+question_tell(struct question *q, enum value which, const char *text)
 {
-	if (failed)
-		question_fail(userdata, failed);
-	else
-		question_send(userdata, text);
+	q->values[which] = text;
+	q->told |= 1u << which;
+}
+
+/* Is the value part of the answer? */
+static bool
+question_needs(const struct question *q, enum value which)
+{
+	if (q->at.node == NODE_VALUE)
+		return q->at.value == which;
+	return q->at.node == NODE_DIR && q->recursive &&
+		tree_holds_value(q->at.dir, which);
+}
+
+/* The first value that is needed and not known; VALUES: none is. */
+static enum value
+question_lacks(const struct question *q)
+{
+	unsigned i = 0;
+
+	while (i < VALUES && ((q->told & 1u << i) || !question_needs(q, i)))
+		i++;
+	return i;
+}
+
+/* In a directory there may be no such value. */
+static bool
+question_spares(const struct question *q, const struct err *e)
+{
+	return q->at.node == NODE_DIR && e->kind == ERR_NOT_FOUND;
 }
 
 static void
-question_answer_value(struct question *q)
+on_value(void *userdata, const char *text, const struct err *failed)
 {
-	const char *text;
-	struct err e;
+	struct question *q = userdata;
+
+	if (failed && !question_spares(q, failed))
+		return question_fail(q, failed);
+	question_tell(q, question_lacks(q), text);
+	question_answer(q);
+}
+
+/* All values it needs: 1 they are there, 0 one is waited for, negative. */
+static int
+question_ask_values(struct question *q, struct err *e)
+{
+	const char *text = NULL;
+	enum value which;
 	int r;
 
-	r = values_get(q->api->ctx.values, q->at.value,
-		       request_client(q->x)->stranger, on_value, q, &text,
-		       &q->value_wait, &e);
-	if (r > 0)
-		question_send(q, text);
-	else if (r < 0)
-		question_fail(q, &e);
-	else
-		http_exchange_on_gone(q->x, on_gone, q);
+	while ((which = question_lacks(q)) < VALUES) {
+		r = values_get(q->api->ctx.values, which,
+			       request_client(q->x)->stranger, on_value, q, &text,
+			       &q->value_wait, e);
+		if (r == 0 || (r < 0 && !question_spares(q, e)))
+			return r;
+		question_tell(q, which, r > 0 ? text : NULL);
+	}
+	return 1;
+}
+
+static bool
+question_needs_account(const struct question *q)
+{
+	if (q->at.node == NODE_DIR)
+		return q->recursive && tree_holds_accounts(q->at.dir);
+	return q->at.node != NODE_VALUE;
 }
 
 static void
@@ -172,19 +221,18 @@ question_answer(struct question *q)
 	struct account *a = accounts_default(q->api->ctx.accounts)->account;
 	char shown[TEXT_SHOW_SIZE];
 	struct err e;
-	int r = 1;
+	int r;
 
 	http_exchange_on_gone(q->x, on_gone, q);
-	if (q->at.node == NODE_VALUE)
-		return question_answer_value(q);
-
-	if (q->at.node != NODE_DIR)
+	r = question_ask_values(q, &e);
+	if (r > 0 && question_needs_account(q))
 		r = account_when_found(a, &q->deadline, on_account, q,
 				       &q->account_wait, &e);
 	if (r == 0)
 		return;
 	/* An empty listing is the answer where there is no account. */
-	if (r < 0 && !(q->at.node == NODE_ACCOUNTS && e.kind == ERR_NOT_FOUND))
+	if (r < 0 && !(e.kind == ERR_NOT_FOUND && (q->at.node == NODE_ACCOUNTS ||
+						   q->at.node == NODE_DIR)))
 		return question_fail(q, &e);
 	if (r > 0 && q->at.account && !account_is(a, q->at.account)) {
 		err_set(&e, ERR_NOT_FOUND, "no account %s: there is default only",
@@ -192,7 +240,7 @@ question_answer(struct question *q)
 		reply_error(q->x, &e);
 		return question_free(q);
 	}
-	question_send(q, NULL);
+	question_send(q);
 }
 
 /* Reading. */
@@ -257,9 +305,6 @@ question_read(struct question *q, struct err *e)
 	if (dir && !q->recursive && q->alt != METADATA_ALT_NONE)
 		return err_set(e, ERR_REQUEST,
 			       "alt on a directory needs recursive=true");
-	if (q->at.node == NODE_DIR && q->recursive)
-		return err_set(e, ERR_NOT_FOUND, "recursive=true is answered for "
-			       "service-accounts/ and below");
 	return 0;
 }
 
@@ -271,7 +316,9 @@ redirect_to_dir(struct http_exchange *x)
 	_cleanup_(freep) char *fields = NULL, *body = NULL;
 
 	body = xasprintf("%.*s/\n", (int)h->path.len, h->path.p);
-	fields = xasprintf("Location: http://%.*s%.*s/%s%.*s\r\n", (int)host.len,
+	/* HTTP/1.0 knows clients that do not say whom they mean to ask. */
+	fields = xasprintf("Location: %s%.*s%.*s/%s%.*s\r\n",
+			   host.len > 0 ? "http://" : "", (int)host.len,
 			   host.p ?: "", (int)h->path.len, h->path.p,
 			   h->query.p ? "?" : "", (int)h->query.len,
 			   h->query.p ?: "");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <stdio.h>
+#include <string.h>
 
 #include "api/metadata_render.h"
 #include "base/json.h"
@@ -48,15 +49,16 @@ write_account_text(struct buf *b, const struct account *a, const char *prefix)
 }
 
 static void
-write_accounts(struct buf *b, const struct account *a, bool recursive, bool json)
+write_accounts(struct buf *b, const struct account *a, const char *above,
+	       bool recursive, bool json)
 {
 	const char *names[] = { account_email(a), "default" };
-	char prefix[320];
+	char prefix[400];
 
 	if (json)
 		buf_addc(b, '{');
 	for (size_t i = 0; names[0] && i < ARRAY_SIZE(names); i++) {
-		snprintf(prefix, sizeof(prefix), "%s/", names[i]);
+		snprintf(prefix, sizeof(prefix), "%s%s/", above, names[i]);
 		if (!recursive) {
 			buf_addf(b, "%s\n", prefix);
 		} else if (!json) {
@@ -92,6 +94,72 @@ write_value(struct buf *b, enum value which, const char *text, bool json)
 	write_string(b, text, json && !number);
 }
 
+/* The name of a member: dashes become capitals. */
+static void
+write_member(struct buf *b, const char *name, size_t len, bool first)
+{
+	buf_adds(b, first ? "\"" : ",\"");
+	for (size_t i = 0; i < len; i++) {
+		if (name[i] == '-' && i + 1 < len)
+			buf_addc(b, (char)(name[++i] - 'a' + 'A'));
+		else
+			buf_addc(b, name[i]);
+	}
+	buf_adds(b, "\":");
+}
+
+/* The value at this path; NULL: there is none. */
+static const char *
+value_at(const struct metadata_form *f, const char *path, enum value *ret)
+{
+	for (size_t i = 0; i < VALUES; i++)
+		if (strncmp(path, "v1/", 3) == 0 &&
+		    strcmp(value_path((enum value)i), path + 3) == 0) {
+			*ret = (enum value)i;
+			return f->values[i];
+		}
+	return NULL;
+}
+
+/* A directory and all that is below it; it is three deep.  above: its path as the
+   answer's lines have it. */
+static void
+write_tree(struct buf *b, const struct metadata_form *f, const char *dir,
+	   const char *above, bool json)
+{
+	const char *name = tree_listing(dir), *value, *end;
+	char path[128], line[128];
+	enum value which;
+	bool first = true;
+
+	if (!name)
+		return write_accounts(b, f->account, above, true, json);
+	if (json)
+		buf_addc(b, '{');
+	for (; (end = strchr(name, '\n')); name = end + 1) {
+		bool is_dir = end[-1] == '/';
+		int len = (int)(end - name);
+
+		snprintf(path, sizeof(path), "%s%.*s", dir, len, name);
+		snprintf(line, sizeof(line), "%s%.*s", above, len, name);
+		value = is_dir ? NULL : value_at(f, path, &which);
+		if (!is_dir && !value)
+			continue;
+		if (json)
+			write_member(b, name, (size_t)(len - is_dir), first);
+		if (is_dir) {
+			write_tree(b, f, path, line, json);
+		} else if (json) {
+			write_value(b, which, value, true);
+		} else {
+			buf_addf(b, "%s %s\n", line, value);
+		}
+		first = false;
+	}
+	if (json)
+		buf_addc(b, '}');
+}
+
 bool
 metadata_render(const struct metadata_form *f, struct buf *b)
 {
@@ -101,13 +169,16 @@ metadata_render(const struct metadata_form *f, struct buf *b)
 
 	switch (f->at->node) {
 	case NODE_DIR:
-		buf_adds(b, f->at->listing);
+		if (f->recursive)
+			write_tree(b, f, f->at->dir, "", json);
+		else
+			buf_adds(b, f->at->listing);
 		break;
 	case NODE_VALUE:
-		write_value(b, f->at->value, f->value, json);
+		write_value(b, f->at->value, f->values[f->at->value], json);
 		break;
 	case NODE_ACCOUNTS:
-		write_accounts(b, f->account, f->recursive, json);
+		write_accounts(b, f->account, "", f->recursive, json);
 		break;
 	case NODE_ACCOUNT:
 		if (!f->recursive)

@@ -15,7 +15,8 @@ struct metadata_form {
 	bool recursive;
 	enum metadata_alt alt;
 	const struct account *account;	/* whose place it is, or below it */
-	const char *value;		/* of NODE_VALUE */
+	const char *const *values;	/* VALUES of them, known as far as the place
+					   needs them; NULL: there is none */
 };
 
 /* Adds to b; is it JSON? */

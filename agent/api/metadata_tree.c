@@ -6,6 +6,7 @@
 #include "base/text.h"
 
 #define PATH_MAX_LEN	1024	/* decoded; an email is at most 254 bytes of it */
+#define ACCOUNTS	"v1/instance/service-accounts/"
 
 static const struct dir {
 	const char *path, *listing;
@@ -79,15 +80,14 @@ account_find(const char *rest, struct place *ret)
 static bool
 place_find(const char *path, struct place *ret)
 {
-	static const char accounts[] = "v1/instance/service-accounts/";
-
-	if (strncmp(path, accounts, strlen(accounts)) == 0)
-		return account_find(path + strlen(accounts), ret);
+	if (strncmp(path, ACCOUNTS, strlen(ACCOUNTS)) == 0)
+		return account_find(path + strlen(ACCOUNTS), ret);
 
 	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
 		if (strcmp(dirs[i].path, path) == 0) {
 			ret->node = NODE_DIR;
 			ret->listing = dirs[i].listing;
+			ret->dir = dirs[i].path;
 			return true;
 		}
 	for (size_t i = 0; i < VALUES; i++)
@@ -123,4 +123,29 @@ tree_find(struct http_span raw, struct place *ret)
 		return TREE_NOTHING;
 	free(found.account);
 	return TREE_SLASHLESS;
+}
+
+bool
+tree_holds_value(const char *dir, enum value which)
+{
+	size_t len = strlen(dir), v1 = strlen("v1/");
+
+	if (len <= v1)
+		return strncmp("v1/", dir, len) == 0;
+	return strncmp(value_path(which), dir + v1, len - v1) == 0;
+}
+
+bool
+tree_holds_accounts(const char *dir)
+{
+	return strncmp(ACCOUNTS, dir, strlen(dir)) == 0;
+}
+
+const char *
+tree_listing(const char *dir)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
+		if (strcmp(dirs[i].path, dir) == 0)
+			return dirs[i].listing;
+	return NULL;
 }

@@ -24,6 +24,7 @@ enum node {
 struct place {
 	enum node node;
 	const char *listing;	/* NODE_DIR and NODE_ACCOUNT: one name a line */
+	const char *dir;	/* NODE_DIR: its path, below the root */
 	enum value value;	/* NODE_VALUE */
 	char *account;		/* below NODE_ACCOUNTS: as asked for; owned */
 };
@@ -44,3 +45,10 @@ enum tree_found {
    slashes count as one; a path that decodes to anything but printable ASCII is
    nothing. */
 enum tree_found tree_find(struct http_span raw, struct place *ret);
+
+/* Of a directory by its path: is this below it? */
+bool tree_holds_value(const char *dir, enum value which);
+bool tree_holds_accounts(const char *dir);
+/* What is in it, one name a line, that of a directory with its slash; NULL: it is
+   no plain directory. */
+const char *tree_listing(const char *dir);

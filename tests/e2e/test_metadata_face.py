@@ -4,6 +4,7 @@ emulator's metadata server answers, the agent answers, byte for byte."""
 
 import concurrent.futures
 import http.client
+import json
 import signal
 import time
 import urllib.parse
@@ -11,6 +12,7 @@ import urllib.parse
 import pytest
 
 from conftest import ANYONE, Agent, Response, wait_for
+from loopback import LISTEN, Loopback
 from raw_http import request, wire
 from steps import FAST
 
@@ -50,15 +52,21 @@ def original(emulator):
 
 
 @pytest.fixture(scope="module")
-def shared(build_dir, emulator_process):
-    """One agent for all tests that only look; it knows the account."""
+def shared_agent(build_dir, emulator_process):
     emulator_process.set(scopes=SCOPES)
     agent = Agent(build_dir / "gce-oidc-agent",
-                  emulator_process.agent_config() + ANYONE)
+                  emulator_process.agent_config() + ANYONE, args=LISTEN)
     agent.wait_ready()
     assert agent.get(DEFAULT + "scopes").text.split() == SCOPES
     yield agent
     assert not agent.finish()
+
+
+@pytest.fixture(params=["unix", "127.0.0.1", "[::1]"])
+def shared(request, shared_agent):
+    """One agent for all tests that only look, by each way to it; it knows the
+    account."""
+    return shared_agent if request.param == "unix" else Loopback(shared_agent, request.param)
 
 
 def same(agent, original, target):
@@ -126,6 +134,8 @@ def test_listing_names_what_is_served(shared, original, target, lines):
                                   "%2Frun%2Fagent.sock"])
 def test_directory_without_its_slash_is_moved(shared, path, host):
     bare, mark, query = path.partition("?")
+    if isinstance(shared, Loopback) and host != "metadata.google.internal":
+        host = shared.host
     with wire(shared) as it:
         answer = it.ask(path, host=host)
         assert (answer.status, answer["Content-Type"]) == (301, "text/html")
@@ -141,6 +151,61 @@ def test_switches_are_read_as_the_original_does(shared, original, word, yes):
     answer = same(shared, original, f"{DEFAULT}?recursive={word}"
                   if yes else f"{ACCOUNTS}?recursive={word}")
     assert answer.text.startswith("{") == yes
+
+
+def test_who_names_no_host_is_moved_all_the_same(shared_agent):
+    with wire(shared_agent) as it:
+        it.send(request(V1 + "instance", host=None, version="HTTP/1.0"))
+        answer = it.answer()
+    assert (answer.status, answer["Location"]) == (301, V1 + "instance/")
+
+
+def without_attributes(tree):
+    """What we do not serve."""
+    return {name: without_attributes(child) if isinstance(child, dict) else child
+            for name, child in tree.items() if name != "attributes"}
+
+
+@pytest.mark.parametrize("path", ["/computeMetadata/", V1, V1 + "instance/", V1 + "project/",
+                                  V1 + "universe/"])
+def test_directory_is_answered_as_a_whole(shared, original, path):
+    for query in ("?recursive=true", "?recursive=TRUE&alt=json"):
+        ours, theirs = shared.get(path + query), original.get(path + query)
+        assert (ours.status, ours.headers["Content-Type"]) == (200, "application/json")
+        assert ours.text == json.dumps(without_attributes(json.loads(theirs.text)),
+                                       separators=(",", ":"))
+    same(shared, original, path + "?recursive=true&alt=text")
+
+
+def test_whole_tree_is_told_without_what_is_not_there(start_agent, emulator):
+    emulator.set(universe=None, service_account=False)
+    agent = start_agent()
+    tree = json.loads(agent.get(V1 + "?recursive=true").text)
+    assert tree["universe"] == tree["instance"]["serviceAccounts"] == {}
+    assert tree == without_attributes(json.loads(
+        Original(emulator).get(V1 + "?recursive=true").text))
+    same(agent, Original(emulator), V1 + "?recursive=true&alt=text")
+
+
+def test_whole_tree_is_unavailable_while_part_of_it_is(start_agent, emulator):
+    agent = start_agent("[timing]\nmetadata-tries = 1\nmetadata-try = 300ms")
+    agent.token("a")
+    emulator.fault("metadata", "status", match="zone", status=503)
+    for path in (V1, V1 + "instance/"):
+        answer = agent.get(path + "?recursive=true")
+        assert (answer.status, answer.headers["Gce-Oidc-Error"]) == (503, "unavailable")
+    assert agent.get(V1 + "project/?recursive=true").status == 200
+    emulator.unfault()
+    wait_for(lambda: agent.get(V1 + "?recursive=true").status == 200, "the whole tree")
+
+
+def test_whole_tree_is_asked_for_once(agent, emulator):
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: agent.get(V1 + "?recursive=true"), range(20)))
+    assert {a.status for a in answers} == {200}
+    assert len({a.text for a in answers}) == 1
+    asked = emulator.counts()["metadata"]["requests"]
+    assert {asked["GET " + V1 + value] for value in VALUES} == {1}
 
 
 # What makes no sense, and what is not there.
@@ -243,6 +308,79 @@ def test_machine_without_an_account_says_so_as_the_original(start_agent, emulato
     assert agent.get("/").status == agent.get(V1 + "instance/id").status == 200
 
 
+# What SDKs look for, and how they ask.
+
+@pytest.mark.parametrize("flavor", [None, "Google", "google", "x"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_probe_finds_a_metadata_server_with_any_flavor_or_none(shared, flavor, method):
+    fields = {"Metadata-Flavor": flavor} if flavor else {}
+    answer = shared.get("/", fields, method=method, flavor=False)
+    assert (answer.status, answer.headers["Metadata-Flavor"]) == (200, "Google")
+    assert answer.headers["Content-Type"] == "application/text"
+
+
+def test_probe_of_node_is_moved_once_and_ends(shared):
+    first = shared.get(V1 + "instance")
+    assert first.status == 301
+    path = urllib.parse.urlsplit(first.headers["Location"]).path
+    assert path == V1 + "instance/" and shared.get(path).status == 200
+
+
+@pytest.mark.parametrize("data, status", [
+    (request("/"), 200), (request(DEFAULT + "email", flavor=False), 403),
+    (request(DEFAULT + "email", "X-Forwarded-For: 1.1.1.1"), 403),
+    (request("/nothing"), 404), (request(DEFAULT + "email/"), 404),
+    (request(V1 + "instance"), 301), (request(V1 + "?alt=json"), 400),
+    (request(DEFAULT + "email", method="DELETE"), 405), (b"GET /\r\n\r\n", 400),
+    (request("/", host=None), 400), (request("/", "Transfer-Encoding: chunked"), 501),
+    (request("/", version="HTTP/1.2"), 505), (request("/" + "a" * 9000), 414),
+    (request("/", method="POST"), 411)], ids=lambda x: str(x)[:60])
+def test_every_answer_says_whose_it_is(shared, data, status):
+    with wire(shared) as it:
+        it.send(data)
+        answer = it.answer()
+    assert (answer.status, answer["Metadata-Flavor"]) == (status, "Google")
+
+
+def test_gcloud_is_answered_as_it_asks(shared, emulator):
+    """The listing, the account by its email, and a connection for each."""
+    for target in (ACCOUNTS, V1 + "project/numeric-project-id", V1 + "instance/zone",
+                   f"{ACCOUNTS}{emulator.email}/email",
+                   f"{ACCOUNTS}{emulator.email}/?recursive=true",
+                   f"{ACCOUNTS}{emulator.email}/identity?audience=a&format=standard"):
+        with wire(shared) as it:
+            answer = it.ask(target, "Connection: close", "User-Agent: Python-urllib/3.11",
+                            "Accept-Encoding: identity")
+            assert (answer.status, answer["Connection"]) == (200, "close"), target
+            assert it.rest() == b""
+
+
+def test_header_names_come_in_any_case_and_host_last(shared):
+    with wire(shared) as it:
+        for name in ("metadata-flavor", "METADATA-FLAVOR", "Metadata-flavor"):
+            it.send(request(DEFAULT + "email", f"{name}: Google", "hOST: localhost", host=None,
+                            flavor=False))
+            assert it.answer().status == 200
+
+
+@pytest.mark.parametrize("target, status", [("/", 200), (DEFAULT + "email", 200),
+                                            (DEFAULT + "nothing", 404)])
+def test_http_1_0_is_answered_and_closed(shared, target, status):
+    with wire(shared) as it:
+        it.send(request(target, version="HTTP/1.0"))
+        answer = it.answer()
+        assert (answer.version, answer.status, answer["Connection"]) == (
+            "HTTP/1.0", status, "close")
+        assert it.rest() == b""
+
+
+def test_json_is_of_no_charset(shared):
+    """The oldest google-auth compares the whole string."""
+    for target in (DEFAULT + "?recursive=true", DEFAULT + "scopes?alt=json",
+                   V1 + "?recursive=true"):
+        assert shared.get(target).headers["Content-Type"] == "application/json"
+
+
 # ETag, HEAD, wait_for_change.
 
 @pytest.mark.parametrize("target", [DEFAULT + "email", DEFAULT + "?recursive=true",
@@ -259,6 +397,17 @@ def test_etag_is_stable_and_head_shows_it(start_agent, target):
 def test_forms_have_etags_of_their_own(agent):
     forms = ["email", "?recursive=true", "?recursive=true&alt=text", "scopes"]
     assert len({agent.get(DEFAULT + form).headers["ETag"] for form in forms}) == 4
+
+
+def test_whole_tree_has_an_etag_and_is_waited_for(agent):
+    tree = agent.get(V1 + "?recursive=true")
+    etag = tree.headers["ETag"]
+    waiting = V1 + "?recursive=true&wait_for_change=true&timeout_sec=1&last_etag="
+    assert agent.get(waiting + "NONE").headers["ETag"] == etag
+    began = time.monotonic()
+    answer = agent.get(waiting + etag)
+    assert time.monotonic() - began >= 0.999
+    assert (answer.text, answer.headers["ETag"]) == (tree.text, etag)
 
 
 WAITING = ["email?wait_for_change=true", "?recursive=true&wait_for_change=true",

@@ -316,12 +316,33 @@ a_slashless_directory_may_be_as_long_as_a_path(void **state _unused_)
 	}
 }
 
+static void
+a_directory_holds_what_is_below_it(void **state _unused_)
+{
+	static const char *const dirs[] = { "", "v1/", "v1/instance/",
+		"v1/project/", "v1/universe/" };
+	static const unsigned holds[] = { 7, 7, 4, 2, 1 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		unsigned n = 0;
+
+		for (size_t v = 0; v < VALUES; v++)
+			n += tree_holds_value(dirs[i], (enum value)v);
+		assert_int_equal(n, holds[i]);
+		assert_int_equal(tree_holds_accounts(dirs[i]), i < 3);
+		assert_non_null(tree_listing(dirs[i]));
+	}
+	assert_null(tree_listing("v1/instance/service-accounts/"));
+	assert_null(tree_listing("v1/instance"));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(directories_list_what_is_in_them),
 		cmocka_unit_test(everything_a_listing_names_is_there),
+		cmocka_unit_test(a_directory_holds_what_is_below_it),
 		cmocka_unit_test(values_are_found_by_their_paths),
 		cmocka_unit_test(accounts_are_found_under_any_name),
 		cmocka_unit_test(what_is_not_served_is_not_there),
