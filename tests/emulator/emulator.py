@@ -38,13 +38,22 @@ def parse_arguments():
     parser.add_argument("--stdin", action="store_true", help="end when standard input ends")
     parser.add_argument("--metadata-address", default="127.0.0.1")
     parser.add_argument("--metadata-port", type=int, default=0)
+    parser.add_argument("--at", action="append", default=[], type=service_at, metavar="SERVICE=ADDRESS:PORT",
+                        help="where an https service is; 127.0.0.1 and any port where not given")
     parser.add_argument("--email", default=Settings.email)
     parser.add_argument("--project", default=Settings.project)
     return parser.parse_args()
 
 
+def service_at(text):
+    name, _, place = text.partition("=")
+    address, _, port = place.rpartition(":")
+    return name, (address, int(port))
+
+
 class Emulator:
-    def __init__(self, directory, settings):
+    def __init__(self, directory, settings, places=()):
+        self._places = dict(places)
         self._world = world = World(settings)
         self._authority = keys.Authority("gce-oidc-agent test CA")
         self.ca_file = os.path.join(directory, "ca.pem")
@@ -67,7 +76,8 @@ class Emulator:
             if name == "metadata":
                 await listener.start(metadata_address, metadata_port)
             else:
-                await listener.start(next_certificate=lambda name=name: self._world.take_certificate(name))
+                address, port = self._places.get(name, ("127.0.0.1", 0))
+                await listener.start(address, port, next_certificate=lambda name=name: self._world.take_certificate(name))
         await self._control.start()
         return self._announcement(metadata_address)
 
@@ -78,7 +88,8 @@ class Emulator:
     def _announcement(self, metadata_address):
         settings = self._world.settings
         address = f"[{metadata_address}]" if ":" in metadata_address else metadata_address
-        tls = {name: f"https://localhost:{listener.port}" for name, listener in self._listeners.items()}
+        tls = {name: f"https://{self._places.get(name, ('localhost',))[0]}:{listener.port}"
+               for name, listener in self._listeners.items()}
         return {
             "metadata": f"http://{address}:{self._listeners['metadata'].port}",
             "iam": tls["iam"],
@@ -124,7 +135,8 @@ async def run(arguments, directory):
     if arguments.stdin:
         # A thread, because not everything that can be standard input can be polled.
         threading.Thread(target=wait_for_end_of_input, args=(loop, stop), daemon=True).start()
-    emulator = Emulator(directory, Settings(email=arguments.email, project=arguments.project))
+    emulator = Emulator(directory, Settings(email=arguments.email, project=arguments.project),
+                        arguments.at)
     announcement = await emulator.start(arguments.metadata_address, arguments.metadata_port)
     print(json.dumps(announcement), flush=True)
     await stop.wait()

@@ -183,9 +183,14 @@ class Authority:
         return context
 
 
+# As whom the emulator is asked where a name service leads here.
+GOOGLE = ("iamcredentials.googleapis.com", "oauth2.googleapis.com", "www.googleapis.com")
+
+
 def server_contexts(directory, authority):
     """One server's contexts, one for each certificate it can show; "right" is the normal one."""
-    localhost = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    localhost = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+                 *map(x509.DNSName, GOOGLE)]
     elsewhere = [x509.DNSName("elsewhere.example.com")]
     return {
         "right": authority.server_context(directory, localhost),
