@@ -2,15 +2,14 @@
 """A machine without a hypervisor: systemd as PID 1 of a container, on this kernel
 and in this network namespace, so that the emulator is within its reach."""
 
-import json
 import os
 import pathlib
-import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
 
+from commands import Commands
 from conftest import find_one
 from e2e.conftest import wait_for
 
@@ -42,7 +41,7 @@ class Cgroup:
                     pass
 
 
-class Machine:
+class Machine(Commands):
     def __init__(self, base, stage):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="goa-", dir="/tmp"))
         self.root = self.dir / "root"
@@ -108,23 +107,6 @@ class Machine:
                  "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "LC_ALL": "C.UTF-8"},
             check=False, **more)
 
-    def run(self, *command, **more):
-        """The same; what it prints, and failure is the test's."""
-        done = self.call(*command, **more)
-        assert done.returncode == 0, f"{shlex.join(map(str, command))}: {done.stdout}" \
-                                     f"{done.stderr}"
-        return done.stdout.strip()
-
-    def peer(self, *command, name=None, **properties):
-        """In a unit of its own, as a service is: its properties as keywords."""
-        unit = [f"--unit={name}"] if name else []
-        unit += [f"--property={key}={value}" for key, value in properties.items()]
-        return self.call("systemd-run", "--quiet", "--wait", "--pipe", "--collect",
-                         *unit, *command)
-
-    def prop(self, name, unit="gce-oidc-agent.service"):
-        return self.run("systemctl", "show", "--value", f"--property={name}", unit)
-
     def pid(self, unit="gce-oidc-agent.service"):
         """In our own namespace, where the tests look at it; 0: none."""
         inner = self.prop("MainPID", unit)
@@ -145,31 +127,6 @@ class Machine:
                 f"/proc/{self.leader}/ns/pid")
         except OSError:
             return False
-
-    def journal(self, unit="gce-oidc-agent.service"):
-        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}")
-
-    def entries(self, **fields):
-        lines = self.run("journalctl", "--no-pager", "--output=json",
-                         *(f"{key}={value}" for key, value in fields.items()))
-        return [json.loads(line) for line in lines.splitlines()]
-
-    def drop_in(self, text, unit="gce-oidc-agent.service", restart=True):
-        """What stands there until undrop()."""
-        self.write_in(f"/run/systemd/system/{unit}.d/test.conf", text)
-        self.run("systemctl", "daemon-reload")
-        if restart:
-            self.run("systemctl", "restart", unit)
-
-    def undrop(self, unit="gce-oidc-agent.service"):
-        self.run("rm", "-rf", f"/run/systemd/system/{unit}.d")
-        self.run("systemctl", "daemon-reload")
-        self.call("systemctl", "reset-failed", unit)
-        self.run("systemctl", "restart", unit)
-
-    def write_in(self, path, text):
-        """Also below what is mounted over the tree."""
-        self.run("sh", "-c", 'mkdir -p "$(dirname "$0")" && printf %s "$1" >"$0"', path, text)
 
     def stop(self):
         if self.process and self.process.poll() is None:
