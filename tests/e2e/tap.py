@@ -79,6 +79,9 @@ class Tap:
             self.result(True, name, f" # SKIP {reason(skipped[0])}")
         else:
             self.result(True, name)
+            # What was measured is told, not judged: record_property().
+            for what, figure in reports[-1].user_properties:
+                self.comment(f"{what}: {figure}")
 
     def pytest_internalerror(self, excrepr):
         self.comment(excrepr)
