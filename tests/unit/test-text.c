@@ -274,6 +274,28 @@ numbers_are_digits_within_their_limit(void **state _unused_)
 }
 
 static void
+numbers_are_written_in_full(void **state _unused_)
+{
+	static const struct {
+		uint64_t v;
+		const char *s;
+	} table[] = {
+		{ 0, "0" },
+		{ 9, "9" },
+		{ 10, "10" },
+		{ 1086, "1086" },
+		{ UINT64_MAX, "18446744073709551615" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		char s[TEXT_U64_SIZE];
+
+		assert_int_equal(text_from_u64(s, table[i].v), strlen(table[i].s));
+		assert_string_equal(s, table[i].s);
+	}
+}
+
+static void
 percent_encoding_spares_the_unreserved(void **state _unused_)
 {
 	static const struct {
@@ -318,6 +340,7 @@ main(void)
 		cmocka_unit_test(plain_text_holds_nothing_that_acts),
 		cmocka_unit_test(graph_is_printable_without_spaces),
 		cmocka_unit_test(numbers_are_digits_within_their_limit),
+		cmocka_unit_test(numbers_are_written_in_full),
 		cmocka_unit_test(percent_encoding_spares_the_unreserved),
 	};
 
