@@ -30,6 +30,15 @@ held_get(struct conn *c)
 	return c->held;
 }
 
+static void
+drop_buffer(struct conn *c, char **p, size_t size)
+{
+	explicit_bzero(*p, size);
+	free(*p);
+	*p = NULL;
+	held_charge(c, size, 0);
+}
+
 void
 held_drop_input(struct conn *c)
 {
@@ -37,10 +46,7 @@ held_drop_input(struct conn *c)
 
 	if (!h || !h->in)
 		return;
-	explicit_bzero(h->in, h->in_size);
-	free(h->in);
-	held_charge(c, h->in_size, 0);
-	h->in = NULL;
+	drop_buffer(c, &h->in, h->in_size);
 	h->in_len = h->in_size = h->scanned = h->need = 0;
 }
 
@@ -51,10 +57,7 @@ held_drop_output(struct conn *c)
 
 	if (!h || !h->out)
 		return;
-	explicit_bzero(h->out, h->out_len);
-	free(h->out);
-	held_charge(c, h->out_len, 0);
-	h->out = NULL;
+	drop_buffer(c, &h->out, h->out_len);
 	h->out_len = h->out_sent = 0;
 }
 
