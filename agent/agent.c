@@ -26,9 +26,9 @@ health_text(const struct agent *agent)
 
 	if (agent->broken)
 		return xstrdup(agent->broken->msg);
-	own = accounts_default(agent->accounts)->account;
+	own = accounts_default(agent->up.accounts)->account;
 	email = account_email(own);
-	r = broker_health(agent->broker, &e);
+	r = broker_health(agent->up.broker, &e);
 	if (r > 0)
 		return xasprintf("serving %s", email);
 	if (r == 0)
@@ -56,7 +56,7 @@ agent_say_status(struct agent *agent)
 {
 	_cleanup_(freep) char *text = NULL;
 
-	if (!agent->broker && !agent->broken)	/* still being made */
+	if (!agent->up.broker && !agent->broken)	/* still being made */
 		return;
 	text = status_text(agent);
 	if (agent->status && strcmp(agent->status, text) == 0)
@@ -122,15 +122,16 @@ on_stop(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
 
 /* Birth and death. */
 
-static void
-agent_drop_upstream(struct agent *agent)
+void
+agent_upstream_clear(struct agent_upstream *up)
 {
-	agent->broker = broker_free(agent->broker);
-	agent->accounts = accounts_free(agent->accounts);
-	agent->keyring = keyring_free(agent->keyring);
-	agent->clock = clock_free(agent->clock);
-	agent->values = values_free(agent->values);
-	agent->http = http_client_free(agent->http);
+	broker_free(up->broker);
+	accounts_free(up->accounts);
+	keyring_free(up->keyring);
+	clock_free(up->clock);
+	values_free(up->values);
+	http_client_free(up->http);
+	memset(up, 0, sizeof(*up));
 }
 
 struct agent *
@@ -143,7 +144,8 @@ agent_free(struct agent *agent)
 	   frees what they hold of everything below. */
 	http_server_free(agent->server);
 	api_free(agent->api);
-	agent_drop_upstream(agent);
+	agent_free_retired(agent);
+	agent_upstream_clear(&agent->up);
 	peer_host_free(agent->host);
 	http_listen_clear(&agent->own);
 	sd_event_source_unref(agent->detect);
@@ -199,22 +201,23 @@ agent_new_upstream(struct agent *agent, struct err *e)
 	const struct config *c = agent->config;
 	int r;
 
-	r = http_client_new(agent->event, &c->client, &agent->http, e);
+	r = http_client_new(agent->event, &c->client, &agent->up.http, e);
 	if (r >= 0)
-		r = clock_new(agent->event, &c->clock, NULL, NULL, &agent->clock,
+		r = clock_new(agent->event, &c->clock, NULL, NULL, &agent->up.clock,
 			      e);
 	if (r < 0)
 		return r;
-	agent->keyring = keyring_new(agent->event, agent->http, &c->at,
+	agent->up.keyring = keyring_new(agent->event, agent->up.http, &c->at,
 				     &c->keyring);
 	r = agent_new_accounts(agent, e);
 	if (r < 0)
 		return r;
 
-	agent->values = values_new(agent->event, agent->http, &c->at, &c->values);
-	agent->broker = broker_new(agent->event, agent->accounts, &flow_any,
+	agent->up.values = values_new(agent->event, agent->up.http, &c->at,
+				      &c->values);
+	agent->up.broker = broker_new(agent->event, agent->up.accounts, &flow_any,
 				   &c->broker, on_admit_flight, agent);
-	broker_on_health(agent->broker, on_health, agent);
+	broker_on_health(agent->up.broker, on_health, agent);
 	return 0;
 }
 
@@ -224,7 +227,7 @@ agent_reach_out(struct agent *agent, struct err *e)
 	int r = agent_new_upstream(agent, e);
 
 	if (r < 0)
-		agent_drop_upstream(agent);
+		agent_upstream_clear(&agent->up);
 	return r;
 }
 
@@ -233,7 +236,7 @@ agent_keep_warm(struct agent *agent, struct err *e)
 {
 	char **warm = agent->config->warm;
 
-	return warm ? broker_keep_warm(agent->broker, warm, e) : 0;
+	return warm ? broker_keep_warm(agent->up.broker, warm, e) : 0;
 }
 
 struct api_context
@@ -241,12 +244,12 @@ agent_context(struct agent *agent)
 {
 	return (struct api_context){
 		.event = agent->event,
-		.http = agent->http,
-		.keyring = agent->keyring,
-		.accounts = agent->accounts,
-		.broker = agent->broker,
-		.values = agent->values,
-		.clock = agent->clock,
+		.http = agent->up.http,
+		.keyring = agent->up.keyring,
+		.accounts = agent->up.accounts,
+		.broker = agent->up.broker,
+		.values = agent->up.values,
+		.clock = agent->up.clock,
 		.policy = agent->config->policy,
 		.host = agent->host,
 		.reload = agent_reload,

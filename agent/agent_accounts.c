@@ -21,15 +21,21 @@ static void
 on_account_changed(void *userdata, const struct account *a)
 {
 	struct agent *agent = userdata;
+	enum account_state state = account_state(a);
 
-	/* Whatever is cached speaks for an account that is no longer ours. */
-	if (agent->broker)
-		broker_flush(agent->broker);
+	/* Of before a reload? */
+	if (a != accounts_default(agent->up.accounts)->account)
+		return;
+	/* Whatever is cached speaks for an account that is no longer ours, unless
+	   it is found to be the same as before a reload. */
+	if (state != ACCOUNT_FOUND || accounts_changed(agent->up.accounts))
+		broker_flush(agent->up.broker);
+	else
+		broker_account_found(agent->up.broker);
 
-	switch (account_state(a)) {
+	switch (state) {
 	case ACCOUNT_FOUND:
 		say_found(a);
-		accounts_changed(agent->accounts);
 		break;
 	case ACCOUNT_NONE:
 		log_warning(LOG_NO_FIELDS, "this VM has no service account; it is "
@@ -72,7 +78,7 @@ fetch_keys(struct agent *agent)
 		if (c->flow.verify == FLOW_VERIFY_AUTO && c->flows[i]->plain_http)
 			needed = true;
 	if (needed)
-		keyring_prefetch(agent->keyring);
+		keyring_prefetch(agent->up.keyring);
 }
 
 /* Takes the account over. */
@@ -81,14 +87,14 @@ add_account(struct agent *agent, struct account *a,
 	    const struct flow_ops *const *flows, struct err *e)
 {
 	const struct config *c = agent->config;
-	struct flow_context *ctx = accounts_add(agent->accounts,
+	struct flow_context *ctx = accounts_add(agent->up.accounts,
 						&(struct flow_context){
 		.event = agent->event,
-		.http = agent->http,
+		.http = agent->up.http,
 		.at = &c->at,
 		.account = a,
-		.keyring = agent->keyring,
-		.clock = agent->clock,
+		.keyring = agent->up.keyring,
+		.clock = agent->up.clock,
 		.opt = c->flow,
 	});
 
@@ -100,7 +106,7 @@ static int
 add_impersonated(struct agent *agent, const struct config_account *as,
 		 const struct account_setup *setup, struct err *e)
 {
-	const struct flow_context *own = accounts_default(agent->accounts);
+	const struct flow_context *own = accounts_default(agent->up.accounts);
 	const struct flow_context *ctx;
 	int r;
 
@@ -110,7 +116,7 @@ add_impersonated(struct agent *agent, const struct config_account *as,
 			as->flows, e);
 	if (r < 0)
 		return r;
-	ctx = accounts_at(agent->accounts, accounts_len(agent->accounts) - 1);
+	ctx = accounts_at(agent->up.accounts, accounts_len(agent->up.accounts) - 1);
 	flows_account_changed(ctx->flows);
 	return 0;
 }
@@ -121,15 +127,15 @@ agent_new_accounts(struct agent *agent, struct err *e)
 	static const struct account_ops ops = { .changed = on_account_changed };
 	const struct config *c = agent->config;
 	const struct account_setup setup = {
-		.event = agent->event, .http = agent->http, .at = &c->at,
-		.clock = agent->clock, .opt = &c->account, .ops = &ops,
+		.event = agent->event, .http = agent->up.http, .at = &c->at,
+		.clock = agent->up.clock, .opt = &c->account, .ops = &ops,
 		.userdata = agent,
 	};
 	struct account *a;
 	int r;
 
 	fetch_keys(agent);
-	agent->accounts = accounts_new();
+	agent->up.accounts = accounts_new();
 	r = account_metadata_new(&setup, &a, e);
 	if (r >= 0)
 		r = add_account(agent, a, c->flows, e);

@@ -2,27 +2,35 @@
 #pragma once
 
 /* The insides of the agent, for agent.c, agent_accounts.c, detect.c, fetch.c,
-   reload.c and sockets.c only. */
+   reload.c, retire.c and sockets.c only. */
 
+#include <sys/queue.h>
 #include <systemd/sd-event.h>
 
 #include "agent.h"
 #include "api/api.h"
 #include "http/listen.h"
 
-struct agent {
-	struct config *config;		/* what is in force */
-	struct agent_source from;
-	sd_event *event;
-	struct peer_host *host;
+/* All that asks upstream: made together, of one configuration. */
+struct agent_upstream {
 	struct http_client *http;
 	struct accounts *accounts;
 	struct keyring *keyring;
 	struct clock *clock;
 	struct broker *broker;
 	struct values *values;
+};
+
+struct agent {
+	struct config *config;		/* what is in force */
+	struct agent_source from;
+	sd_event *event;
+	struct peer_host *host;
+	struct agent_upstream up;
 	struct api *api;
 	struct http_server *server;
+	LIST_HEAD(, retired) retired;
+	sd_event_source *retire;
 	struct http_listen own;		/* the socket we bound ourselves, if any */
 	sd_event_source *detect, *drain, *lockdown;
 	struct err *broken;		/* the configuration is bad: nothing is
@@ -34,6 +42,7 @@ struct agent {
 int agent_new(struct config *config, struct agent **ret, struct err *e);
 /* All that asks upstream. */
 int agent_reach_out(struct agent *agent, struct err *e);
+void agent_upstream_clear(struct agent_upstream *up);
 /* agent_accounts.c: those of the configuration, each with its flows. */
 int agent_new_accounts(struct agent *agent, struct err *e);
 /* What the api works with. */
@@ -57,6 +66,12 @@ void agent_break(struct agent *agent, const struct err *e);
 
 /* sockets.c: sockets passed in, and those of at; else the default one. */
 int agent_listen(struct agent *agent, const struct agent_listen *at, struct err *e);
+/* retire.c: the same, made anew from new, which is taken over; those who wait on
+   what was there keep it.  same_identity: what is cached is as good as before.  On
+   failure nothing has changed, and new is not taken. */
+int agent_replace_upstream(struct agent *agent, struct config *new,
+			   bool same_identity, struct err *e);
+void agent_free_retired(struct agent *agent);
 
 /* detect.c: end the event loop with AGENT_EXIT_UNAVAILABLE where there is no
    metadata server to serve from, and nobody said that there would be. */

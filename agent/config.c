@@ -313,11 +313,19 @@ check_warm(struct loader *l, struct err *e)
 				    "entries or per-peer allow (%zu)", n, most), e);
 }
 
-static void
-set_constants(struct config *c)
+void
+config_set_shares(struct config *c)
 {
 	unsigned share = config_share(c->server.max_connections, c->peer_share);
 
+	c->server.max_strangers = MIN(MAX_STRANGERS, share);
+	c->api.connections_share = share;
+}
+
+static void
+set_constants(struct config *c)
+{
+	config_set_shares(c);
 	c->client.user_agent = "gce-oidc-agent/" PACKAGE_VERSION;
 	c->client.ca_file = c->ca_file;
 	c->client.proxy = c->proxy;
@@ -330,11 +338,9 @@ set_constants(struct config *c)
 		c->client.lane[HTTP_LANE_GOOGLE].retry.retry_after_max_usec;
 	c->server.max_buffers = MAX_BUFFERS;
 	c->server.stranger_body = STRANGER_BODY;
-	c->server.max_strangers = MIN(MAX_STRANGERS, share);
 	c->server.every_answer = api_every_answer;
 	c->broker.failures.max = MAX_FAILURES;
 	c->broker.peer_share = c->peer_share;
-	c->api.connections_share = share;
 	c->api.peer_buffers = MAX_PEER_BUFFERS;
 	c->api.max_audience = CONFIG_MAX_AUDIENCE;
 	c->api.limit.burst = BURST;

@@ -69,10 +69,23 @@ int config_load(const struct config_paths *paths, bool by_hand,
 /* In place of a configuration that is bad: defaults, and the rule that holds with
    no file at all.  Nothing can be asked upstream with it. */
 struct config *config_stand_in(void);
-/* Put in force what a newly read configuration says and a running agent can change,
-   with the policy; both stay whole.  later gets a line for each setting that takes
-   a restart and stays what it was. */
-void config_adopt(struct config *running, struct config *new, struct buf *later);
+/* What a reload has to change beside policy, api and server. */
+enum config_change {
+	CONFIG_SAME_UPSTREAM,
+	CONFIG_OTHER_UPSTREAM,	/* what asks upstream is to be made anew */
+	CONFIG_OTHER_IDENTITY	/* and what is cached may be another's */
+};
+enum config_change config_compare(const struct config *running,
+				  const struct config *new);
+/* What takes a restart stays what it is, and later gets a line for each such
+   setting. */
+void config_keep_fixed(struct config *new, const struct config *running,
+		       struct buf *later);
+/* With CONFIG_SAME_UPSTREAM: what else the new one says, and its policy; both stay
+   whole. */
+void config_adopt(struct config *running, struct config *new);
+/* What is counted from others: shares of connections. */
+void config_set_shares(struct config *c);
 /* The whole configuration as a file that says the same, each setting under a
    comment with where it was written; defaults, too. */
 void config_dump(const struct config *c, FILE *out);

@@ -1,31 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+/* What a reload changes.  A setting takes a restart; or it is of the policy, the
+   api or the server, which take other options as they come; or it is of what asks
+   upstream, which is made anew. */
+
 #include <string.h>
 
 #include "config.h"
 #include "config_table.h"
 
-/* What asks upstream, what is cached, and how many may connect stays as it was made
-   at start; this takes effect at once. */
+#define MEMBER(m) { offsetof(struct config, m), sizeof(((struct config *)NULL)->m) }
+
+struct span {
+	size_t at, size;
+};
+
+static bool
+option_in(const struct config_option *o, const struct span *spans, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (o->offset >= spans[i].at &&
+		    o->offset < spans[i].at + spans[i].size)
+			return true;
+	return false;
+}
+
+static bool
+option_is_fixed(const struct config_option *o)
+{
+	return o->offset == offsetof(struct config, server.max_connections);
+}
+
 static bool
 option_is_live(const struct config_option *o)
 {
-	static const struct {
-		size_t at, size;
-	} live[] = {
-#define MEMBER(m) { offsetof(struct config, m), sizeof(((struct config *)NULL)->m) }
+	static const struct span live[] = {
 		MEMBER(log_level), MEMBER(permissive), MEMBER(server), MEMBER(api),
 		MEMBER(detect_usec), MEMBER(drain_usec),
-#undef MEMBER
 	};
 
-	if (o->offset == offsetof(struct config, server.max_connections))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(live); i++)
-		if (o->offset >= live[i].at &&
-		    o->offset < live[i].at + live[i].size)
-			return true;
-	return false;
+	return option_in(o, live, ARRAY_SIZE(live));
+}
+
+/* Whose tokens, who may have made them, and who was believed. */
+static bool
+option_is_identity(const struct config_option *o)
+{
+	static const struct span identity[] = {
+		MEMBER(at), MEMBER(ca_file), MEMBER(flow.verify), MEMBER(flows),
+	};
+
+	return option_in(o, identity, ARRAY_SIZE(identity));
 }
 
 static bool
@@ -37,6 +62,39 @@ option_stays(const struct config_option *o, const struct config *a,
 	    a->client.proxy_environment != b->client.proxy_environment)
 		return false;
 	return config_option_same(o, a, b);
+}
+
+static bool
+accounts_same(const struct config_accounts *a, const struct config_accounts *b)
+{
+	const struct config_account *other;
+
+	for (size_t i = 0; i < a->n; i++) {
+		other = config_account_find(b, a->v[i]->name);
+		if (!other || !config_account_same(a->v[i], other))
+			return false;
+	}
+	return a->n == b->n;
+}
+
+enum config_change
+config_compare(const struct config *running, const struct config *new)
+{
+	enum config_change change = CONFIG_SAME_UPSTREAM;
+
+	if (!accounts_same(&running->accounts, &new->accounts))
+		return CONFIG_OTHER_IDENTITY;
+	for (size_t i = 0; i < config_options_len; i++) {
+		const struct config_option *o = &config_options[i];
+
+		if (option_is_fixed(o) || option_is_live(o) ||
+		    option_stays(o, running, new))
+			continue;
+		if (option_is_identity(o))
+			return CONFIG_OTHER_IDENTITY;
+		change = CONFIG_OTHER_UPSTREAM;
+	}
+	return change;
 }
 
 static void
@@ -53,27 +111,19 @@ add_later(const struct config *new, const struct config_option *o,
 		 "it was\n", o->key, o->section, name ? " " : "", name ?: "");
 }
 
-/* Accounts stay as they were made at start, too. */
-static void
-add_later_accounts(const struct config *running, const struct config *new,
-		   struct buf *later)
+void
+config_keep_fixed(struct config *new, const struct config *running,
+		  struct buf *later)
 {
-	for (size_t i = 0; i < new->accounts.n; i++) {
-		const struct config_account *a = new->accounts.v[i], *old =
-			config_account_find(&running->accounts, a->name);
+	for (size_t i = 0; i < config_options_len; i++)
+		if (option_is_fixed(&config_options[i]) &&
+		    !option_stays(&config_options[i], running, new))
+			add_later(new, &config_options[i], later);
 
-		if (!old || !config_account_same(old, a))
-			buf_addf(later, "%s:%u: [account %s] needs a restart; "
-				 "until then it %s\n", a->origin, a->line, a->name,
-				 old ? "stays what it was" : "is not there");
-	}
-	for (size_t i = 0; i < running->accounts.n; i++) {
-		const char *name = running->accounts.v[i]->name;
-
-		if (!config_account_find(&new->accounts, name))
-			buf_addf(later, "the end of [account %s] needs a restart; "
-				 "until then it stays what it was\n", name);
-	}
+	/* Shares of what stays are of that. */
+	new->server.max_connections = running->server.max_connections;
+	new->server.client_fds = running->server.client_fds;
+	config_set_shares(new);
 }
 
 static void
@@ -86,29 +136,13 @@ swap_policy(struct config *a, struct config *b)
 }
 
 void
-config_adopt(struct config *running, struct config *new, struct buf *later)
+config_adopt(struct config *running, struct config *new)
 {
-	struct http_server_options server = running->server;
-	struct api_options api = running->api;
-
-	for (size_t i = 0; i < config_options_len; i++)
-		if (!option_is_live(&config_options[i]) &&
-		    !option_stays(&config_options[i], running, new))
-			add_later(new, &config_options[i], later);
-
-	add_later_accounts(running, new, later);
-
 	swap_policy(running, new);
 	running->log_level = new->log_level;
 	running->permissive = new->permissive;
 	running->detect_usec = new->detect_usec;
 	running->drain_usec = new->drain_usec;
-
-	/* Shares of what stays stay. */
 	running->server = new->server;
-	running->server.max_connections = server.max_connections;
-	running->server.max_strangers = server.max_strangers;
-	running->server.client_fds = server.client_fds;
 	running->api = new->api;
-	running->api.connections_share = api.connections_share;
 }

@@ -29,7 +29,7 @@ on_detect_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
 		   void *userdata)
 {
 	struct agent *agent = userdata;
-	const struct account *a = accounts_default(agent->accounts)->account;
+	const struct account *a = accounts_default(agent->up.accounts)->account;
 	const struct err *last = account_last_error(a);
 
 	if (account_flavored(a))

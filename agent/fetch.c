@@ -54,12 +54,13 @@ agent_fetch(struct config *config, const char *audience)
 	if (r >= 0)
 		r = agent_detect(agent, &e);
 	if (r >= 0) {
-		const struct flows *fs = accounts_default(agent->accounts)->flows;
+		const struct flows *fs =
+			accounts_default(agent->up.accounts)->flows;
 
 		f.agent = agent;
 		sd_event_now(agent->event, CLOCK_BOOTTIME, &want.deadline);
 		want.deadline += config->api.wait_usec;
-		r = broker_get(agent->broker, &(struct token_key){
+		r = broker_get(agent->up.broker, &(struct token_key){
 			.kind = TOKEN_ID, .account = "default",
 			.variant = flows_variant(fs, flows_format(fs), false),
 			.audience = audience,

@@ -33,16 +33,31 @@ configure(struct agent *agent)
 	http_server_configure(agent->server, &c->server);
 }
 
-/* Takes new over. */
-static void
-put_in_force(struct agent *agent, struct config *new, struct buf *later)
+/* Takes new over.  The old policy goes, which nobody has any more. */
+static int
+put_in_force(struct agent *agent, struct config *new, struct buf *later,
+	     struct err *e)
 {
-	config_adopt(agent->config, new, later);
-	configure(agent);
-	config_free(new);	/* with the old policy, which nobody has any more */
+	enum config_change change = config_compare(agent->config, new);
+	int r = 0;
+
+	config_keep_fixed(new, agent->config, later);
+	if (change == CONFIG_SAME_UPSTREAM) {
+		config_adopt(agent->config, new);
+		configure(agent);
+		config_free(new);
+	} else {
+		r = agent_replace_upstream(agent, new,
+					   change != CONFIG_OTHER_IDENTITY, e);
+		if (r < 0)
+			config_free(new);
+		else
+			configure(agent);
+	}
 
 	/* Whoever reloads may have mended what Google denied. */
-	accounts_flush(agent->accounts);
+	accounts_flush(agent->up.accounts);
+	return r;
 }
 
 static void
@@ -87,11 +102,14 @@ mend(struct agent *agent, struct config *new, struct err *e)
 static int
 change(struct agent *agent, struct config *new, struct buf *later, struct err *e)
 {
+	int r;
+
 	if (agent->broken)
 		return mend(agent, new, e);
-	put_in_force(agent, new, later);
-	say_reloaded(agent, later);
-	return 0;
+	r = put_in_force(agent, new, later, e);
+	if (r >= 0)
+		say_reloaded(agent, later);
+	return r;
 }
 
 int

@@ -322,6 +322,7 @@ ask_account(struct waiting *w)
    when.  want has no owner and no deadline. */
 struct noted {
 	const struct flow_context *ctx;
+	uint64_t policy;		/* in force then, and ctx */
 	uint64_t generation;		/* the key's, of its flows */
 	uint8_t route;
 	struct token_question q;
@@ -358,6 +359,7 @@ noted_new(const struct api *a, const struct http_exchange *x,
 	n->want.min_left = want->min_left;
 	n->want.no_cache = want->no_cache;
 	n->want.only_if_cached = want->only_if_cached;
+	n->policy = policy_generation(a->ctx.policy);
 	n->generation = flows_generation(ctx->flows);
 	n->key = broker_key(a->ctx.broker, &key);
 	n->json = request_client(x)->json;
@@ -373,7 +375,8 @@ reply_noted(struct api *a, struct http_exchange *x, struct noted *n)
 	struct token *t;
 	uint64_t left;
 
-	if (n->generation != flows_generation(n->ctx->flows))
+	if (n->policy != policy_generation(a->ctx.policy) ||
+	    n->generation != flows_generation(n->ctx->flows))
 		return false;
 	request_client(x)->json = n->json;
 	request_client(x)->route = n->route;

@@ -97,8 +97,8 @@ conn_close(struct conn *c)
 	s->n_refused -= c->held && c->held->refused;
 	server_wake(s);
 
-	if (waiting && c->held && c->held->gone)
-		c->held->gone(c->held->gone_userdata);
+	if (waiting)
+		exchange_gone(c);
 }
 
 void

@@ -68,6 +68,7 @@ struct held {
 	size_t out_len, out_sent;
 	void (*gone)(void *userdata);
 	void *gone_userdata;
+	unsigned era;		/* while gone is set */
 	struct err *refused;	/* why it was not admitted; or NULL */
 };
 
@@ -139,6 +140,10 @@ struct http_server {
 	unsigned n_refused;	/* those that are held to be told so */
 	struct http_server_counts n;	/* those that only grow */
 	size_t buffers;		/* bytes counted against opt.max_buffers */
+	unsigned era;
+	unsigned waiting[HTTP_ERAS]; /* exchanges, by the era of their gone() */
+	void (*left)(void *userdata);
+	void *left_userdata;
 	void (*drained)(void *userdata);
 	void *drained_userdata;
 	bool draining;
@@ -208,4 +213,5 @@ ssize_t recent_parse(struct conn *c, const char *p, size_t len, size_t *scanned,
 void recent_clear(struct http_server *s);
 
 /* exchange.c */
+void exchange_gone(struct conn *c);		/* its client is */
 void exchange_flush(struct conn *c);		/* unsent output, some more */

@@ -199,8 +199,56 @@ http_exchange_on_gone(struct http_exchange *x, void (*gone)(void *userdata),
 {
 	struct held *h = held_get(exchange_conn(x));
 
+	if (!h->gone) {
+		h->era = x->server->era;
+		x->server->waiting[h->era]++;
+	}
 	h->gone = gone;
 	h->gone_userdata = userdata;
+}
+
+/* The answer has come, or nobody is left to have it. */
+static void
+exchange_waits_no_more(struct conn *c)
+{
+	struct http_server *s = c->x.server;
+
+	if (!c->held || !c->held->gone)
+		return;
+	c->held->gone = NULL;
+	if (--s->waiting[c->held->era] == 0 && c->held->era != s->era)
+		s->left(s->left_userdata);
+}
+
+void
+exchange_gone(struct conn *c)
+{
+	void (*gone)(void *userdata) = c->held ? c->held->gone : NULL;
+	void *userdata = c->held ? c->held->gone_userdata : NULL;
+
+	exchange_waits_no_more(c);
+	if (gone)
+		gone(userdata);
+}
+
+int
+http_server_begin_era(struct http_server *s, void (*left)(void *userdata),
+		      void *userdata)
+{
+	unsigned ended = s->era, next = (s->era + 1) % HTTP_ERAS;
+
+	if (s->waiting[next] > 0)
+		return -EBUSY;
+	s->era = next;
+	s->left = left;
+	s->left_userdata = userdata;
+	return (int)ended;
+}
+
+unsigned
+http_server_waiting(const struct http_server *s, int era)
+{
+	return s->waiting[era];
 }
 
 void
@@ -216,8 +264,7 @@ http_exchange_reply(struct http_exchange *x, const struct http_reply *r)
 
 	if (s->depth == 0)
 		server_read_clocks(s);
-	if (c->held)
-		c->held->gone = NULL;
+	exchange_waits_no_more(c);
 	if (r->close || s->draining || s->now >= c->expires)
 		c->closing = true;
 

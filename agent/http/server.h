@@ -97,6 +97,15 @@ void http_server_configure(struct http_server *s,
 void http_server_drain(struct http_server *s, void (*drained)(void *userdata),
 		       void *userdata);
 
+/* From now on it is another era: what those who wait by http_exchange_on_gone()
+   already hold may be of the one that ends here, which is returned.  left() is told
+   each time that an earlier era has nobody any more who waits: from inside of
+   answers, so it frees nothing itself.  -EBUSY: so many eras have somebody. */
+#define HTTP_ERAS	8
+int http_server_begin_era(struct http_server *s, void (*left)(void *userdata),
+			  void *userdata);
+unsigned http_server_waiting(const struct http_server *s, int era);
+
 unsigned http_server_connections(const struct http_server *s);
 
 struct http_server_counts {

@@ -61,11 +61,26 @@ accounts_default(const struct accounts *as)
 	return accounts_at(as, 0);
 }
 
-void
+bool
 accounts_changed(struct accounts *as)
 {
-	for (size_t i = 0; i < as->n; i++)
-		flows_account_changed(as->v[i]->flows);
+	bool changed = flows_account_changed(as->v[0]->flows);
+
+	for (size_t i = 1; i < as->n; i++)
+		(void)flows_account_changed(as->v[i]->flows);
+	return changed;
+}
+
+void
+accounts_inherit(struct accounts *as, const struct accounts *from)
+{
+	for (size_t i = 0; i < as->n; i++) {
+		const struct flow_context *old =
+			accounts_find(from, context_name(as->v[i]));
+
+		if (old)
+			flows_inherit(as->v[i]->flows, old->flows);
+	}
 }
 
 void

@@ -25,8 +25,10 @@ const struct flow_context *accounts_at(const struct accounts *as, size_t i);
 const struct flow_context *accounts_default(const struct accounts *as);
 
 /* Default has: all others are asked for by its access token, so this is
-   flows_account_changed() for each. */
-void accounts_changed(struct accounts *as);
+   flows_account_changed() for each.  Returns default's. */
+bool accounts_changed(struct accounts *as);
+/* flows_inherit() for each that has one of its name there. */
+void accounts_inherit(struct accounts *as, const struct accounts *from);
 
 /* flows_flush() for each. */
 void accounts_flush(struct accounts *as);

@@ -445,12 +445,18 @@ broker_free(struct broker *b)
 }
 
 void
-broker_flush(struct broker *b)
+broker_account_found(struct broker *b)
 {
-	cache_flush(b->cache);
 	failures_flush(b->failures);
 	warm_all(b);
 	health_forget(b);
+}
+
+void
+broker_flush(struct broker *b)
+{
+	cache_flush(b->cache);
+	broker_account_found(b);
 }
 
 void

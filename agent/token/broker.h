@@ -80,6 +80,13 @@ struct cache_key *broker_key(const struct broker *b, const struct token_key *key
 void broker_flush(struct broker *b);
 /* The same for one audience. */
 void broker_flush_audience(struct broker *b, const char *audience);
+/* The account has been found, and is the one that the tokens are for: forget what
+   failed while it was sought. */
+void broker_account_found(struct broker *b);
+
+/* Nothing new is asked of it: those who wait are told, and what is cached goes to
+   heir, or to nobody.  The accounts of both are the same ones then. */
+void broker_retire(struct broker *b, struct broker *heir);
 
 /* cache_walk() */
 size_t broker_walk(const struct broker *b, cache_look_fn *look, void *userdata);

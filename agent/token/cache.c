@@ -220,6 +220,16 @@ cache_free(struct cache *c)
 	return NULL;
 }
 
+void
+cache_configure(struct cache *c, const struct cache_options *o)
+{
+	c->opt = *o;
+	while (c->by_share.len > 0 && owner_largest(c)->len > o->per_owner)
+		entry_evict(c, owner_largest(c));
+	while (c->entries.len > o->entries)
+		entry_evict(c, owner_largest(c));
+}
+
 static struct token *
 entry_token(struct cache *c, struct entry *en, const struct token_now *now)
 {

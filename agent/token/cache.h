@@ -51,6 +51,9 @@ struct token *cache_get_ready(struct cache *c, const struct cache_key *key,
 void cache_put(struct cache *c, const struct token_key *key, uint64_t owner,
 	       struct token *t, uint64_t refresh_at);
 
+/* Other limits; who is above them loses what was used least recently. */
+void cache_configure(struct cache *c, const struct cache_options *o);
+
 /* Drop one entry, all of an audience, or all there are. */
 void cache_drop(struct cache *c, const struct token_key *key);
 void cache_drop_audience(struct cache *c, const char *audience);

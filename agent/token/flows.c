@@ -168,24 +168,35 @@ account_hash(const struct account *a)
 	return hash_bytes(&key, buf_str(&b), b.len);
 }
 
-void
+bool
 flows_account_changed(struct flows *fs)
 {
 	const struct account *a = fs->ctx->account;
 	uint64_t account;
+	bool same;
 
 	flows_flush(fs);
 	if (account_state(a) != ACCOUNT_FOUND)
-		return;
+		return true;
 	/* The first one is found under the keys of those who wait for it. */
 	account = account_hash(a);
 	if (fs->account != 0 && fs->account != account) {
 		fs->generation++;
 		set_variants(fs);
 	}
+	same = fs->account == account;
 	fs->account = account;
 	for (size_t i = 0; i < fs->len; i++)
 		(void)recipe_open(&fs->recipe[i]);
+	return !same;
+}
+
+void
+flows_inherit(struct flows *fs, const struct flows *from)
+{
+	fs->account = from->account;
+	fs->generation = from->generation;
+	set_variants(fs);
 }
 
 /* Birth, death, and looking. */

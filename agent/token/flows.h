@@ -61,8 +61,10 @@ enum token_format flows_format(const struct flows *fs);
 /* Forget all denials: every flow is tried at the next miss. */
 void flows_flush(struct flows *fs);
 /* The account was found, or is another one: the same, and what its scopes deny is
-   known at once. */
-void flows_account_changed(struct flows *fs);
+   known at once.  True where it is not the one that was found before. */
+bool flows_account_changed(struct flows *fs);
+/* Go on as those of the same account did: until it is found, the same keys. */
+void flows_inherit(struct flows *fs, const struct flows *from);
 
 /* 0: some flow is not denied, or has been for so long that the next miss tries
    it.  Else the first one's denial. */

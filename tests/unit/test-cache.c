@@ -710,11 +710,38 @@ no_token_is_good_for_longer_than_the_last(void **state _unused_)
 	assert_int_equal(cache_last_exp(c), NOW + 1);
 }
 
+static void
+smaller_limits_push_out_what_was_used_least(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(100, 50);
+
+	for (unsigned i = 0; i < 6; i++)
+		put(c, i, 1);
+	for (unsigned i = 6; i < 9; i++)
+		put(c, i, 2);
+	assert_true(has(c, 0));
+	cache_configure(c, &(struct cache_options){ 100, 3 });
+	assert_int_equal(cache_owner_len(c, 1), 3);
+	assert_int_equal(cache_owner_len(c, 2), 3);
+	assert_true(has(c, 0) && has(c, 4) && has(c, 5));
+	assert_false(has(c, 3));
+	cache_configure(c, &(struct cache_options){ 2, 1 });
+	assert_int_equal(cache_len(c), 2);
+	cache_configure(c, &(struct cache_options){ 1, 1 });
+	assert_int_equal(cache_len(c), 1);
+	cache_flush(c);
+	cache_configure(c, &(struct cache_options){ 1, 1 });
+	put(c, 1, 1);
+	put(c, 2, 1);
+	assert_int_equal(cache_len(c), 1);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_put_is_got),
+		cmocka_unit_test(smaller_limits_push_out_what_was_used_least),
 		cmocka_unit_test(expired_token_is_never_returned),
 		cmocka_unit_test(a_token_taken_outlives_its_entry),
 		cmocka_unit_test(every_member_of_the_key_counts),
