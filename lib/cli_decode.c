@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "cli_jwt.h"
+#include "cli_jwt_read.h"
 
 enum { OPT_AUDIENCE = CLI_OPT_OWN, OPT_ACCOUNT };
 

@@ -9,7 +9,7 @@
 
 #include "cli.h"
 #include "cli_curl.h"
-#include "cli_jwt.h"
+#include "cli_jwt_read.h"
 
 enum { OPT_AUDIENCE = CLI_OPT_OWN, OPT_ACCOUNT, OPT_PROXY_AUTHORIZATION,
        OPT_CACERT, OPT_PROXY, OPT_TIMEOUT };

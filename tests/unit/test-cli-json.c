@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "cli_json.h"
-#include "cli_jwt.h"
+#include "cli_jwt_read.h"
 
 static char *
 printed(const char *text)

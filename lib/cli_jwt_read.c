@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli_jwt.h"
+#include "cli_jwt_read.h"
 
 static int
 sextet(char c)
