@@ -17,6 +17,8 @@ static const struct cli_command *const commands[] = {
 	&cli_whoami,
 	&cli_status,
 	&cli_wait,
+	&cli_jwt,
+	&cli_sign,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -190,6 +192,19 @@ cli_number(const char *s, int max, int *ret)
 	return true;
 }
 
+bool
+cli_timeout(const struct cli *cli, const char *s, int *ret_ms)
+{
+	int n;
+
+	if (!cli_number(s, 86400, &n) || n == 0) {
+		cli_usage(cli, "--timeout: 1 to 86400 seconds, not '%s'", s);
+		return false;
+	}
+	*ret_ms = n * 1000;
+	return true;
+}
+
 static int
 explain_token(struct gce_oidc *c, int r)
 {
@@ -230,14 +245,12 @@ cli_get_token(const struct cli *cli, const char *audience,
 	return code;
 }
 
-int
-cli_get(const struct cli *cli, struct conn *c, const char *target, int timeout_ms)
+/* r: of a request that was started. */
+static int
+wait_answer(const struct cli *cli, struct conn *c, const char *target, int r)
 {
 	char text[640];
-	int r;
 
-	conn_init(c);
-	r = conn_start(c, cli->socket, target, "", timeout_ms);
 	if (r == 0)
 		r = conn_run(c);
 	if (r < 0)
@@ -251,6 +264,29 @@ cli_get(const struct cli *cli, struct conn *c, const char *target, int timeout_m
 				" or one of another version", cli->socket,
 				c->answer.status, target);
 	return cli_fail(cli_exit_code(r), "%s", text);
+}
+
+int
+cli_get(const struct cli *cli, struct conn *c, const char *target, int timeout_ms)
+{
+	conn_init(c);
+	return wait_answer(cli, c, target, conn_start(c, cli->socket, target, "",
+						      timeout_ms));
+}
+
+int
+cli_post(const struct cli *cli, struct conn *c, const char *target,
+	 const char *type, const void *body, size_t len, int timeout_ms)
+{
+	int seconds = timeout_ms / 1000;
+	char fields[160];
+
+	snprintf(fields, sizeof(fields), "Content-Type: %s\r\nPrefer: wait=%d\r\n",
+		 type, seconds < 1 ? 1 : seconds > 120 ? 120 : seconds);
+	conn_init(c);
+	return wait_answer(cli, c, target,
+			   conn_start_post(c, cli->socket, target, fields, body,
+					   len, timeout_ms));
 }
 
 int

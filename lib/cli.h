@@ -59,8 +59,8 @@ struct cli {
 	const char *socket;	/* never NULL */
 };
 
-extern const struct cli_command cli_audience, cli_decode, cli_request,
-	cli_status, cli_token, cli_wait, cli_whoami;
+extern const struct cli_command cli_audience, cli_decode, cli_jwt, cli_request,
+	cli_sign, cli_status, cli_token, cli_wait, cli_whoami;
 
 int cli_main(int argc, char **argv);
 
@@ -88,6 +88,10 @@ bool cli_write(int fd, const char *s, size_t len);
 /* A whole number of the command line, 0 to max. */
 bool cli_number(const char *s, int max, int *ret);
 
+/* The value of --timeout, as several commands take it; false: it has been said what
+   is wrong. */
+bool cli_timeout(const struct cli *cli, const char *s, int *ret_ms);
+
 /* Options of a request for a token, as several commands take them. */
 struct cli_token_options {
 	const char *account;	/* NULL: the default */
@@ -104,3 +108,7 @@ int cli_get_token(const struct cli *cli, const char *audience,
    been explained.  The caller clears the connection in any case. */
 int cli_get(const struct cli *cli, struct conn *c, const char *target,
 	    int timeout_ms);
+
+/* The same for POST, with a body of this type; the agent hears how long we wait. */
+int cli_post(const struct cli *cli, struct conn *c, const char *target,
+	     const char *type, const void *body, size_t len, int timeout_ms);

@@ -10,12 +10,14 @@
 #include "cli.h"
 #include "cli_curl.h"
 #include "cli_jwt_read.h"
+#include "cli_signed.h"
 
-enum { OPT_AUDIENCE = CLI_OPT_OWN, OPT_ACCOUNT, OPT_PROXY_AUTHORIZATION,
-       OPT_CACERT, OPT_PROXY, OPT_TIMEOUT };
+enum { OPT_AUDIENCE = CLI_OPT_OWN, OPT_SELF_SIGNED, OPT_ACCOUNT,
+       OPT_PROXY_AUTHORIZATION, OPT_CACERT, OPT_PROXY, OPT_TIMEOUT };
 
 static const struct option options[] = {
 	{ "audience",	required_argument,	NULL, OPT_AUDIENCE },
+	{ "self-signed", no_argument,		NULL, OPT_SELF_SIGNED },
 	{ "account",	required_argument,	NULL, OPT_ACCOUNT },
 	{ "proxy-authorization", no_argument,	NULL, OPT_PROXY_AUTHORIZATION },
 	{ "cacert",	required_argument,	NULL, OPT_CACERT },
@@ -27,6 +29,7 @@ static const struct option options[] = {
 struct request {
 	const char *url;
 	const char *audience;		/* NULL: the URL's origin */
+	bool self_signed;		/* no ID token, but a JWT for the origin */
 	struct cli_token_options token;
 	bool proxy_authorization;
 	struct curlopt user;
@@ -93,15 +96,21 @@ explain_401(const struct request *q, const struct curl_answer *a)
 		   "0123456789:/._+,@%-") != strlen(url))
 		url = "URL";
 	print_bad_response(q, a);
-	if (curl_field(a, "X-Goog-IAP-Generated-Response", &value, &len))
-		return cli_fail(CLI_REFUSED, "Identity-Aware Proxy does not take"
-				" this token.  Today it wants its OAuth client id"
-				" as the audience.\nWhich one, its redirect to the"
-				" login names:\n\tgce-oidc audience %s\nIf that is"
-				" the application you mean:\n\tgce-oidc request %s"
-				" --audience=CLIENT_ID", url, url);
-	return cli_fail(CLI_REFUSED, "the application does not take a token for"
-			" audience %s", q->audience);
+	if (!curl_field(a, "X-Goog-IAP-Generated-Response", &value, &len))
+		return cli_fail(CLI_REFUSED, "the application does not take a token"
+				" for audience %s", q->audience);
+	cli_fail(0, "Identity-Aware Proxy does not take this %s.  %s wants its OAuth"
+		 " client id as the audience.\nWhich one, its redirect to the"
+		 " login names:\n\tgce-oidc audience %s\nIf that is the"
+		 " application you mean:\n\tgce-oidc request %s"
+		 " --audience=CLIENT_ID", q->self_signed ? "JWT" : "token",
+		 q->self_signed ? "For ID tokens it" : "Today it", url, url);
+	if (!q->self_signed)
+		fprintf(stderr, "Where the client is managed by Google no ID token"
+			" is taken; then by a JWT that\nthe account signs itself"
+			" (kind jwt of the agent's policy):\n\tgce-oidc request %s"
+			" --self-signed\n", url);
+	return CLI_REFUSED;
 }
 
 static int
@@ -156,7 +165,7 @@ read_email(struct request *q, const char *token)
 	struct json v;
 
 	if (!jwt_read(token, strlen(token), &t)) {
-		if (!json_member(&t.claims, "email", &v) ||
+		if (!json_member(&t.claims, q->self_signed ? "iss" : "email", &v) ||
 		    !json_string(&v, q->email, sizeof(q->email)))
 			q->email[0] = '\0';
 		jwt_clear(&t);
@@ -168,22 +177,49 @@ read_email(struct request *q, const char *token)
 		snprintf(q->email, sizeof(q->email), "EMAIL");
 }
 
+static int
+make_header(struct request *q, const char *token, char **ret)
+{
+	read_email(q, token);
+	if (asprintf(ret, "%sAuthorization: Bearer %s",
+		     q->proxy_authorization ? "Proxy-" : "", token) < 0)
+		return cli_fail(CLI_INTERNAL, "memory is gone");
+	return CLI_OK;
+}
+
+static int
+make_self_signed(const struct cli *cli, struct request *q, char **ret)
+{
+	char *claims = signed_iap_claims(q->url), *jwt = NULL;
+	int code;
+
+	if (!claims)
+		return cli_fail(CLI_INTERNAL, "memory is gone");
+	code = signed_jwt(cli, &q->token, claims, strlen(claims), &jwt);
+	free(claims);
+	if (code != CLI_OK)
+		return code;
+	code = make_header(q, jwt, ret);
+	explicit_bzero(jwt, strlen(jwt));
+	free(jwt);
+	return code;
+}
+
 /* The token's header line; wiped and freed by the caller. */
 static int
 make_secret(const struct cli *cli, struct request *q, char **ret)
 {
 	struct gce_oidc_token *t = NULL;
-	int code, r;
+	int code;
 
+	if (q->self_signed)
+		return make_self_signed(cli, q, ret);
 	code = cli_get_token(cli, q->audience, &q->token, &t);
 	if (code != CLI_OK)
 		return code;
-	read_email(q, gce_oidc_token_string(t));
-	r = asprintf(ret, "%sAuthorization: Bearer %s",
-		     q->proxy_authorization ? "Proxy-" : "",
-		     gce_oidc_token_string(t));
+	code = make_header(q, gce_oidc_token_string(t), ret);
 	gce_oidc_token_free(t);
-	return r < 0 ? cli_fail(CLI_INTERNAL, "memory is gone") : CLI_OK;
+	return code;
 }
 
 static int
@@ -224,12 +260,15 @@ request(const struct cli *cli, struct request *q)
 static int
 read_options(struct cli *cli, struct request *q, int argc, char **argv)
 {
-	int opt, n;
+	int opt;
 
 	while ((opt = cli_option(cli, argc, argv, options)) != -1) {
 		switch (opt) {
 		case OPT_AUDIENCE:
 			q->audience = optarg;
+			break;
+		case OPT_SELF_SIGNED:
+			q->self_signed = true;
 			break;
 		case OPT_ACCOUNT:
 			q->token.account = optarg;
@@ -244,10 +283,8 @@ read_options(struct cli *cli, struct request *q, int argc, char **argv)
 			q->job.proxy = optarg;
 			break;
 		case OPT_TIMEOUT:
-			if (!cli_number(optarg, 86400, &n) || n == 0)
-				return cli_usage(cli, "--timeout: 1 to 86400"
-						 " seconds, not '%s'", optarg);
-			q->token.timeout_ms = n * 1000;
+			if (!cli_timeout(cli, optarg, &q->token.timeout_ms))
+				return CLI_USAGE;
 			break;
 		default:
 			return CLI_USAGE;
@@ -266,6 +303,12 @@ check_urls(struct cli *cli, const struct request *q)
 	why = q->job.proxy ? curlopt_proxy(q->job.proxy) : NULL;
 	if (why)
 		return cli_usage(cli, "--proxy: %s", why);
+	if (q->self_signed && q->audience)
+		return cli_usage(cli, "--self-signed is for all paths of the host:"
+				 " it takes no --audience");
+	if (q->self_signed && strncmp(q->url, "https:", 6) != 0)
+		return cli_usage(cli, "--self-signed: Identity-Aware Proxy speaks"
+				 " https");
 	if (q->job.proxy && strncmp(q->url, "https:", 6) != 0)
 		return cli_usage(cli, "--proxy: it could read the token on its way"
 				 " to an http:// URL");
@@ -312,6 +355,8 @@ const struct cli_command cli_request = {
 	.help =
 "Prints the body of a 2xx answer; any other is an error.\n\n"
 "  --audience=AUDIENCE  of the token; else the URL's scheme://host[:port]\n"
+"  --self-signed        no ID token, but a JWT that the account signs itself: where\n"
+"                       Identity-Aware Proxy takes no ID token\n"
 "  --account=A          another of the agent's accounts, by name or email\n"
 "  --proxy-authorization\n"
 "                       the token in Proxy-Authorization: for applications that\n"

@@ -43,7 +43,7 @@ token_run(struct cli *cli, int argc, char **argv)
 {
 	struct cli_token_options o = { 0 };
 	struct gce_oidc_token *t = NULL;
-	int opt, form = 0, n, code;
+	int opt, form = 0, code;
 
 	while ((opt = cli_option(cli, argc, argv, options)) != -1) {
 		switch (opt) {
@@ -65,10 +65,8 @@ token_run(struct cli *cli, int argc, char **argv)
 			o.fresh = true;
 			break;
 		case OPT_TIMEOUT:
-			if (!cli_number(optarg, 86400, &n) || n == 0)
-				return cli_usage(cli, "--timeout: 1 to 86400"
-						 " seconds, not '%s'", optarg);
-			o.timeout_ms = n * 1000;
+			if (!cli_timeout(cli, optarg, &o.timeout_ms))
+				return CLI_USAGE;
 			break;
 		default:
 			return CLI_USAGE;

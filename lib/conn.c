@@ -229,12 +229,11 @@ conn_default_path(void)
 	return path && *path ? path : GCE_OIDC_DEFAULT_SOCKET;
 }
 
-int
-conn_start(struct conn *c, const char *path, const char *target,
-	   const char *fields, int timeout_ms)
+/* Everything but the request itself. */
+static int
+conn_begin(struct conn *c, const char *path, int timeout_ms)
 {
 	size_t len = strlen(path);
-	int r;
 
 	conn_clear(c);
 	if (len == 0 || len >= sizeof(c->addr.sun_path))
@@ -248,25 +247,62 @@ conn_start(struct conn *c, const char *path, const char *target,
 	c->timeout_ms = timeout_ms;
 	c->deadline_ms = timeout_ms < 0 ? -1 : now_ms() + timeout_ms + GRACE_MS;
 
-	if (strcmp(path, GCE_OIDC_DEFAULT_SOCKET) == 0) {
-		r = check_directory(c);
-		if (r < 0)
-			return r;
-	}
+	if (strcmp(path, GCE_OIDC_DEFAULT_SOCKET) == 0)
+		return check_directory(c);
+	return 0;
+}
 
-	r = asprintf(&c->request, "GET %s HTTP/1.1\r\n"
+static int
+conn_ask(struct conn *c, const char *method, const char *target,
+	 const char *fields, const void *body, size_t body_len)
+{
+	size_t len;
+	char *whole;
+	int r;
+
+	r = asprintf(&c->request, "%s %s HTTP/1.1\r\n"
 		     "Host: localhost\r\n"
 		     "Metadata-Flavor: Google\r\n"
 		     "User-Agent: libgce-oidc/" PACKAGE_VERSION "\r\n"
 		     "Connection: close\r\n"
-		     "%s\r\n", target, fields);
-	if (r < 0) {
+		     "%s\r\n", method, target, fields);
+	if (r < 0)
 		c->request = NULL;
+	len = r < 0 ? 0 : (size_t)r;
+	whole = r < 0 ? NULL : realloc(c->request, len + body_len + 1);
+	if (!whole)
 		return conn_fail(c, -ENOMEM, "memory is gone");
-	}
-	c->request_len = (size_t)r;
+	c->request = whole;
+	if (body_len > 0)
+		memcpy(whole + len, body, body_len);
+	c->request_len = len + body_len;
 	c->sent = 0;
 	return conn_connect(c);
+}
+
+int
+conn_start(struct conn *c, const char *path, const char *target,
+	   const char *fields, int timeout_ms)
+{
+	int r = conn_begin(c, path, timeout_ms);
+
+	return r < 0 ? r : conn_ask(c, "GET", target, fields, NULL, 0);
+}
+
+int
+conn_start_post(struct conn *c, const char *path, const char *target,
+		const char *fields, const void *body, size_t len, int timeout_ms)
+{
+	char *all = NULL;
+	int r = conn_begin(c, path, timeout_ms);
+
+	if (r < 0)
+		return r;
+	if (asprintf(&all, "%sContent-Length: %zu\r\n", fields, len) < 0)
+		return conn_fail(c, -ENOMEM, "memory is gone");
+	r = conn_ask(c, "POST", target, all, body, len);
+	free(all);
+	return r;
 }
 
 int

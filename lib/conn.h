@@ -61,6 +61,11 @@ const char *conn_default_path(void);
 int conn_start(struct conn *c, const char *path, const char *target,
 	       const char *fields, int timeout_ms);
 
+/* Begin "POST target" with these bytes; Content-Type is among the fields. */
+int conn_start_post(struct conn *c, const char *path, const char *target,
+		    const char *fields, const void *body, size_t len,
+		    int timeout_ms);
+
 /* 1: the answer is whole.  0: not yet. */
 int conn_step(struct conn *c);
 
