@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "token/claims.h"
 
-#define CLAIMS_MAX	(512 * 1024)	/* bytes written; a body has far less */
+#define CLAIMS_MAX	(96 * 1024)	/* bytes written; a body has 64 Ki */
 
 /* Those that are ours to set or to judge stand once, as they are written here. */
 static const char *const ours[] = { "iss", "sub", "aud", "iat", "exp" };

@@ -426,6 +426,65 @@ delegates_stand_in_the_body_in_order(void **state _unused_)
 }
 
 static void
+a_jwt_is_asked_for_as_in_the_reference(void **state _unused_)
+{
+	struct http_request q;
+
+	iam_sign_jwt_request(ENDPOINT_IAM, &itself, VEC_ACCESS_TOKEN, VEC_B6_CLAIMS,
+			     &q);
+	assert_request(&q, "signJwt", VEC_B6_REQUEST);
+	iam_sign_jwt_request(ENDPOINT_IAM, &far, VEC_ACCESS_TOKEN,
+			     "{\"a\":\"\\\"\\u0001\"}", &q);
+	assert_request(&q, "signJwt", "{\"payload\":"
+		       "\"{\\\"a\\\":\\\"\\\\\\\"\\\\u0001\\\"}\",\"delegates\":["
+		       "\"projects/-/serviceAccounts/hop-sa@example-proj-123.iam."
+		       "gserviceaccount.com\"]}");
+}
+
+static void
+a_signed_jwt_comes_as_it_is(void **state _unused_)
+{
+	struct http_response re = answer(200, VEC_B6_BODY);
+	_cleanup_(secret_freep) char *jwt = NULL;
+	_cleanup_(freep) char *key_id = NULL;
+
+	assert_int_equal(iam_sign_jwt_response(&re, &itself, &jwt, &key_id, NULL),
+			 0);
+	assert_string_equal(jwt, VEC_B6_JWT);
+	assert_string_equal(key_id, VEC_SA_KEY_KID);
+}
+
+static void
+what_is_no_signed_jwt_may_pass(void **state _unused_)
+{
+	static const char *const bodies[] = {
+		"", "{}", "{\"keyId\":\"k\"}", "{\"signedJwt\":\"a.b.c\"}",
+		"{\"keyId\":\"\",\"signedJwt\":\"a.b.c\"}",
+		"{\"keyId\":\"k\",\"signedJwt\":7}",
+		"{\"keyId\":\"k\",\"signedJwt\":\"\"}",
+		"{\"keyId\":\"k\",\"signedJwt\":\"a.b\"}",
+		"{\"keyId\":\"k\",\"signedJwt\":\"a.b.\"}",
+		"{\"keyId\":\"k\",\"signedJwt\":\"a..c\"}",
+		"{\"keyId\":\"k\",\"signedJwt\":\"a.b.c.d\"}",
+		"{\"keyId\":\"k\",\"signedJwt\":\"a.b.c\\r\\nX: y\"}",
+		"{\"keyId\":\"k\",\"signedJwt\":\"a.b.c=\"}",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bodies); i++) {
+		struct http_response re = answer(200, bodies[i]);
+		char *jwt = NULL, *key_id = NULL;
+		struct err e;
+
+		assert_true(iam_sign_jwt_response(&re, &itself, &jwt, &key_id,
+						  &e) < 0);
+		assert_int_equal(e.kind, ERR_UNAVAILABLE);
+		assert_non_null(strstr(e.msg, "signJwt"));
+		assert_null(jwt);
+		assert_null(key_id);
+	}
+}
+
+static void
 an_audience_cannot_leave_its_string(void **state _unused_)
 {
 	struct http_request q;
@@ -625,6 +684,9 @@ main(void)
 		cmocka_unit_test(tokens_are_asked_for_as_in_the_reference),
 		cmocka_unit_test(delegates_stand_in_the_body_in_order),
 		cmocka_unit_test(an_audience_cannot_leave_its_string),
+		cmocka_unit_test(a_jwt_is_asked_for_as_in_the_reference),
+		cmocka_unit_test(a_signed_jwt_comes_as_it_is),
+		cmocka_unit_test(what_is_no_signed_jwt_may_pass),
 		cmocka_unit_test(an_id_token_comes_as_it_is),
 		cmocka_unit_test(an_access_token_comes_with_its_end),
 		cmocka_unit_test(only_a_time_to_come_is_an_end),

@@ -147,6 +147,34 @@
 	"sted URL <code>/computeMetadata/v1/universe/universe-domain</code>" \
 	" was not found on this server. <ins>That's all we know.</ins>\n"
 
+/* claims that Identity-Aware Proxy takes, signed by the account itself */
+#define VEC_B6_CLAIMS \
+	"{\"iss\":\"app-sa@example-proj-123.iam.gserviceaccount.com\",\"s" \
+	"ub\":\"app-sa@example-proj-123.iam.gserviceaccount.com\",\"aud\"" \
+	":\"https://app.example.com/*\",\"iat\":1767225600,\"exp\":176722" \
+	"9200}"
+
+#define VEC_B6_REQUEST \
+	"{\"payload\":\"{\\\"iss\\\":\\\"app-sa@example-proj-123.iam.gser" \
+	"viceaccount.com\\\",\\\"sub\\\":\\\"app-sa@example-proj-123.iam." \
+	"gserviceaccount.com\\\",\\\"aud\\\":\\\"https://app.example.com/" \
+	"*\\\",\\\"iat\\\":1767225600,\\\"exp\\\":1767229200}\"}"
+
+#define VEC_B6_JWT \
+	"eyJhbGciOiJSUzI1NiIsImtpZCI6IjRmMGU5YTdiMWMyZDNlNGY1YTZiN2M4ZDll" \
+	"MGYxYTJiM2M0ZDVlNmYiLCJ0eXAiOiJKV1QifQ.eyJpc3MiOiJhcHAtc2FAZXhhb" \
+	"XBsZS1wcm9qLTEyMy5pYW0uZ3NlcnZpY2VhY2NvdW50LmNvbSIsInN1YiI6ImFwc" \
+	"C1zYUBleGFtcGxlLXByb2otMTIzLmlhbS5nc2VydmljZWFjY291bnQuY29tIiwiY" \
+	"XVkIjoiaHR0cHM6Ly9hcHAuZXhhbXBsZS5jb20vKiIsImlhdCI6MTc2NzIyNTYwM" \
+	"CwiZXhwIjoxNzY3MjI5MjAwfQ.p4hIR8MhFNlWQsy8pNjZBAhMXktz8k9yKJE3tP" \
+	"lWxzL4RIz_0_P5QGjJyeOujs-9S3K1anHMHKlLG38rva52U_t3Ee3BrrtQOl8OLH" \
+	"G9ipQvZmWeO2T0155eLV85z972n4aBKxtQF25mfOgrbTAuAilKYwzZ-kdEZ4Vl8R" \
+	"OVNUvhrRj8QB6cGbs7EI1hy0EUaMiKebEltG_WjF-x_FQe7WGsUlBWdI7sSprji6" \
+	"8mnpQa8CzypHKzEOC-bO2XPQquxgAkX2ysjdML4F2FLzzuZvf3XuMqRXmldwIiz_" \
+	"EaeWJ3ShVfhw3PzZhDdo2FLCQrDnUAGuLqP8p54N19VGBNnA"
+
+#define VEC_B6_BODY "{\"keyId\":\"" VEC_SA_KEY_KID "\",\"signedJwt\":\"" VEC_B6_JWT "\"}"
+
 /* --- B: signBlob; the request, its answer, and what else may come */
 #define VEC_B1_REQUEST \
 	"{\"payload\":\"" \
