@@ -143,6 +143,12 @@ flows_format(const struct flows *fs)
 
 /* The account. */
 
+uint64_t
+flows_doubt_usec(const struct flows *fs)
+{
+	return fs->opt.doubt_usec;
+}
+
 void
 flows_flush(struct flows *fs)
 {

@@ -58,6 +58,9 @@ uint64_t flows_generation(const struct flows *fs);
 /* The format for those who do not care: the one that the first flow is best at. */
 enum token_format flows_format(const struct flows *fs);
 
+/* How long to wait before a denial that may be throttling is asked about again. */
+uint64_t flows_doubt_usec(const struct flows *fs);
+
 /* Forget all denials: every flow is tried at the next miss. */
 void flows_flush(struct flows *fs);
 /* The account was found, or is another one: the same, and what its scopes deny is
