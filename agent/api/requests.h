@@ -12,7 +12,7 @@
 
 /* Requests are counted by route and by what they were answered: the kind of
    failure, or that there was none. */
-#define API_ROUTES	10	/* routes[], and one for all that is none */
+#define API_ROUTES	12	/* routes[], and one for all that is none */
 #define API_CODES	(ERR_KINDS + 1)
 #define API_CODE_OK	ERR_KINDS
 
@@ -41,6 +41,8 @@ handler_fn metadata_root, metadata_get;
 void metadata_release(struct api *a);
 /* api_token.c */
 handler_fn v1_token;
+/* api_sign.c */
+handler_fn v1_jwt, v1_sign;
 /* api_v1.c */
 handler_fn v1_whoami;
 /* api_admin.c */
