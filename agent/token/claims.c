@@ -58,9 +58,9 @@ check_name(void *userdata, const char *name, _unused_ const struct json *value)
 	struct err *e = userdata;
 
 	for (const char *p = name; *p; p++)
-		if (*p < ' ' || *p > '~')
+		if (*p <= ' ' || *p > '~')
 			return err_set(e, ERR_REQUEST, "claims: the name %s is "
-				       "not of printable ASCII",
+				       "not of printable ASCII without space",
 				       text_show_str(shown, name));
 	for (size_t i = 0; i < ARRAY_SIZE(never); i++)
 		if (reads_as(name, never[i]))

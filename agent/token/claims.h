@@ -19,7 +19,7 @@
 struct claims;
 
 /* One JSON object, strict (base/json.h), at most CLAIMS_DEPTH deep, its own names
-   in printable ASCII; numbers are whole.
+   in printable ASCII without space; numbers are whole.
 
    aud is there, one string of at most max_audience characters of printable ASCII
    without space, quote and backslash; names no host of Google's (endpoints.h); and

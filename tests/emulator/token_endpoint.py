@@ -3,8 +3,10 @@
 
 import urllib.parse
 
+import gullible
 import keys
 from google_api import GoogleService, Refusal
+from world import CLOUD_PLATFORM
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 MAX_LIFE = 3600
@@ -103,6 +105,11 @@ class TokenEndpoint(GoogleService):
         world = self.world
         if not assertion:
             raise oauth_error("invalid_request", "Missing required parameter: assertion")
+        if world.settings.gullible:
+            try:
+                return gullible.account_of(world, assertion), {"scope": CLOUD_PLATFORM}
+            except (ValueError, RecursionError):
+                raise self.refuse("malformed") from None
         try:
             jwt = keys.Jwt(assertion)
         except (ValueError, RecursionError):

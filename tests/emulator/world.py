@@ -58,6 +58,8 @@ class Settings:
     token_audiences: list = dataclasses.field(
         default_factory=lambda: ["https://oauth2.googleapis.com/token"])
 
+    gullible: bool = False                  # see gullible.py: as bearer, and as assertion at the token endpoint
+
     # A person's desktop client
     user_email: str = "user@example.com"
     user_client_id: str = "123456789012-desktopclient.apps.googleusercontent.com"

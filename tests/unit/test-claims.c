@@ -178,6 +178,8 @@ another_spelling_of_what_is_judged_is_refused(void **state _unused_)
 	assert_refused("{" AUD ",\"\\u0130at\":1}", "printable ASCII");
 	assert_refused("{" AUD ",\"au\\u200bd\":1}", "printable ASCII");
 	assert_refused("{" AUD ",\"aud\\t\":1}", "printable ASCII");
+	assert_refused("{" AUD ",\" aud\":1}", "without space");
+	assert_refused("{" AUD ",\"aud \":1}", "without space");
 }
 
 static void
