@@ -381,7 +381,7 @@ def test_help_and_version_everywhere(cli):
     assert re.fullmatch(r"gce-oidc \S+\n", cli("--version").stdout)
     assert "COMMAND" in cli("--help").stdout
     for command in ("token", "request", "audience", "decode", "whoami", "status",
-                    "wait"):
+                    "wait", "jwt", "sign"):
         assert command in cli("--help").stdout
         for option in ("--help", "--version"):
             result = cli(command, option)
