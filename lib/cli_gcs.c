@@ -131,6 +131,7 @@ digit(char c)
 char *
 gcs_hex(const char *base64)
 {
+	static const char digits[] = "0123456789abcdef";
 	size_t len = strlen(base64);
 	char *out, *p;
 	uint32_t bits = 0;
@@ -150,7 +151,8 @@ gcs_hex(const char *base64)
 		have += 6;
 		if (have >= 8) {
 			have -= 8;
-			p += sprintf(p, "%02x", bits >> have & 0xff);
+			*p++ = digits[bits >> (have + 4) & 15];
+			*p++ = digits[bits >> have & 15];
 		}
 	}
 	if (out)

@@ -99,8 +99,8 @@ explain_401(const struct request *q, const struct curl_answer *a)
 	if (!curl_field(a, "X-Goog-IAP-Generated-Response", &value, &len))
 		return cli_fail(CLI_REFUSED, "the application does not take a token"
 				" for audience %s", q->audience);
-	cli_fail(0, "Identity-Aware Proxy does not take this %s.  %s wants its OAuth"
-		 " client id as the audience.\nWhich one, its redirect to the"
+	cli_fail(0, "Identity-Aware Proxy does not take this %s.  %s wants its"
+		 " OAuth client id as the audience.\nWhich one, its redirect to the"
 		 " login names:\n\tgce-oidc audience %s\nIf that is the"
 		 " application you mean:\n\tgce-oidc request %s"
 		 " --audience=CLIENT_ID", q->self_signed ? "JWT" : "token",
@@ -355,8 +355,8 @@ const struct cli_command cli_request = {
 	.help =
 "Prints the body of a 2xx answer; any other is an error.\n\n"
 "  --audience=AUDIENCE  of the token; else the URL's scheme://host[:port]\n"
-"  --self-signed        no ID token, but a JWT that the account signs itself: where\n"
-"                       Identity-Aware Proxy takes no ID token\n"
+"  --self-signed        no ID token, but a JWT that the account signs itself:\n"
+"                       where Identity-Aware Proxy takes no ID token\n"
 "  --account=A          another of the agent's accounts, by name or email\n"
 "  --proxy-authorization\n"
 "                       the token in Proxy-Authorization: for applications that\n"

@@ -72,7 +72,8 @@ signed_iap_claims(const char *url)
 	int r;
 
 	/* Such an URL has no character that JSON would want escaped. */
-	r = asprintf(&claims, "{\"aud\":\"%.*s/*\"}", (int)curlopt_origin(url), url);
+	r = asprintf(&claims, "{\"aud\":\"%.*s/*\"}", (int)curlopt_origin(url),
+		     url);
 	return r < 0 ? NULL : claims;
 }
 
@@ -166,7 +167,8 @@ int
 signed_email(const struct cli *cli, const struct cli_token_options *o, char *buf,
 	     size_t size)
 {
-	char *target = format_target("/computeMetadata/v1/instance/service-accounts/",
+	char *target = format_target("/computeMetadata/v1/instance/"
+				     "service-accounts/",
 				     o->account ? o->account : "default", "/email");
 	struct conn c;
 	int code;

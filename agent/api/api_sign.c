@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* /v1/jwt and /v1/sign: what an account signs for a caller.  Each is a request of the
-   caller's own to Google, and counts as a new token does. */
+/* /v1/jwt and /v1/sign: what an account signs for a caller.  Each is a request of
+   the caller's own to Google, and counts as a new token does. */
 
 #include <string.h>
 
@@ -207,8 +207,8 @@ reply_signature(struct api *a, struct http_exchange *x, enum policy_kind kind,
 	    request_deadline(a, x, &w->deadline, &e) < 0)
 		return wait_fail(w, &e);
 	if (!client_charge(a->clients, request_client(x), 0, cost_of(body.len))) {
-		err_set(&e, ERR_BUSY, "this peer has as much to be signed as it may "
-			"(1 MiB of buffers); ask again when some of it is");
+		err_set(&e, ERR_BUSY, "this peer has as much to be signed as it "
+			"may (1 MiB of buffers); ask again when some of it is");
 		return wait_fail(w, &e);
 	}
 	w->cost = cost_of(body.len);

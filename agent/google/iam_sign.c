@@ -82,7 +82,8 @@ iam_sign_jwt_request(const char *base_url, const struct iam_subject *s,
 
 	buf_adds(&members, "\"payload\":");
 	json_write_string(&members, claims);
-	iam_request(IAM_SIGN_JWT, base_url, s, access_token, buf_str(&members), ret);
+	iam_request(IAM_SIGN_JWT, base_url, s, access_token, buf_str(&members),
+		    ret);
 	buf_free(&members);
 }
 

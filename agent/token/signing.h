@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* An account signs what a caller has: claims as a JWT, or bytes.  Neither a flow nor
-   a flight: what comes out is the caller's alone, and is not kept.
+/* An account signs what a caller has: claims as a JWT, or bytes.  Neither a flow
+   nor a flight: what comes out is the caller's alone, and is not kept.
 
-   IAM does it, by way of iam_call.h.  A missing role, as which IAM may disguise that
-   it is busy, is asked about once more after a while.
+   IAM does it, by way of iam_call.h.  A missing role, as which IAM may disguise
+   that it is busy, is asked about once more after a while.
 
    Asynchronous contract: http/client.h. */
 

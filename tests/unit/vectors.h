@@ -173,7 +173,8 @@
 	"8mnpQa8CzypHKzEOC-bO2XPQquxgAkX2ysjdML4F2FLzzuZvf3XuMqRXmldwIiz_" \
 	"EaeWJ3ShVfhw3PzZhDdo2FLCQrDnUAGuLqP8p54N19VGBNnA"
 
-#define VEC_B6_BODY "{\"keyId\":\"" VEC_SA_KEY_KID "\",\"signedJwt\":\"" VEC_B6_JWT "\"}"
+#define VEC_B6_BODY \
+	"{\"keyId\":\"" VEC_SA_KEY_KID "\",\"signedJwt\":\"" VEC_B6_JWT "\"}"
 
 /* --- B: signBlob; the request, its answer, and what else may come */
 #define VEC_B1_REQUEST \
