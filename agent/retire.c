@@ -90,8 +90,8 @@ begin_era(struct agent *agent, struct retired *old, struct err *e)
 }
 
 int
-agent_replace_upstream(struct agent *agent, struct config *new, bool same_identity,
-		       struct err *e)
+agent_replace_upstream(struct agent *agent, struct config *new,
+		       bool same_identity, struct err *e)
 {
 	struct retired *old = xcalloc(1, sizeof(*old));
 	int r;
