@@ -17,6 +17,7 @@ import pytest
 
 from cgroups import cgroups  # noqa: F401
 from conftest import wait_for
+from loopback import LISTEN, Loopback
 from raw_http import TOKEN, request, wire
 
 PROGRAM = pathlib.Path(os.environ.get("abs_builddir", ".")) / "gce-oidc-agent"
@@ -268,6 +269,47 @@ COSTS = {
     # what is refused by a cheap fact reads nothing dear
     f"user = {USER}\nhost = any\naudience = **\n[rule s]\nuser = 1\nunit = web.service": BARE,
 }
+
+
+# Over TCP: between which addresses, once the kernel has said that it is no Unix
+# socket's; whose it is, asked and answered, at accept and for the token; and its end,
+# which is read.
+ASK_DIAG = collections.Counter(sendto=1, recvfrom=1)
+TCP_ONCE = (BARE + collections.Counter(getpeername=1, getsockname=1) + ASK_DIAG + ASK_DIAG
+            + collections.Counter(recvfrom=1))
+
+
+@traced
+def test_peer_over_tcp_costs_a_question_at_accept_and_one_for_each_token(start_agent):
+    it = Loopback(start_agent(args=LISTEN))
+
+    def ask(times):
+        for _ in range(times):
+            with wire(it) as one:
+                assert one.ask(TOKEN).status == 200
+
+    ask(1)
+    wait_for(lambda: len(os.listdir(f"/proc/{it.agent.pid}/task")) == 1, "one thread")
+    with Trace(it.agent) as trace:
+        ask(PEERS)
+        wait_for(lambda: all_gone(trace), "every connection closed")
+    names = collections.Counter(name for name, _ in trace.calls())
+    assert {name: round(n / PEERS) for name, n in names.items()
+            if name not in WAITS and round(n / PEERS)} == dict(TCP_ONCE)
+
+
+@traced
+def test_warm_request_over_tcp_costs_seven_calls_on_one_connection(start_agent):
+    agent = start_agent(args=LISTEN)
+    with wire(Loopback(agent)) as it:
+        assert it.ask(TOKEN).status == 200
+        with Trace(agent) as trace:
+            for _ in range(300):
+                assert it.ask(TOKEN)["Gce-Oidc-Cache"] == "hit"
+    names = [name for name, _ in trace.calls()]
+    answers = names.count("sendto") / 2         # the kernel is asked by one, too
+    assert answers in (299, 299.5, 300)
+    assert len(names) / answers <= 7.0, names[:20]
 
 
 @traced
