@@ -49,25 +49,30 @@ fields_add_who(struct fields *f, const struct audit_who *who)
 {
 	char show[TEXT_SHOW_SIZE];
 
-	fields_add_number(f, "PEER_UID", who->uid);
-	fields_add_number(f, "PEER_GID", who->gid);
-	if (who->pid > 0)		/* 0: not in our pid namespace */
+	if (who->uid != (uid_t)-1)
+		fields_add_number(f, "PEER_UID", who->uid);
+	if (who->gid != (gid_t)-1)
+		fields_add_number(f, "PEER_GID", who->gid);
+	if (who->pid > 0)
 		fields_add_number(f, "PEER_PID", (uint64_t)who->pid);
 	if (who->unit)
 		fields_add(f, "PEER_UNIT", text_show_str(show, who->unit));
 }
 
-/* "unit web.service uid 33 pid 4242" */
+/* "unit web.service uid 33 pid 4242", "uid 33 over TCP" */
 static const char *
 who_show(const struct audit_who *who, char ret[static WHO_SIZE])
 {
-	char show[TEXT_SHOW_SIZE], pid[24] = "";
+	char show[TEXT_SHOW_SIZE], uid[24] = "unknown", pid[24] = "";
 
-	if (who->pid > 0)
-		(void)snprintf(pid, sizeof(pid), " pid %d", (int)who->pid);
-	(void)snprintf(ret, WHO_SIZE, "%s%s%suid %u%s", who->unit ? "unit " : "",
+	if (who->uid != (uid_t)-1)
+		(void)snprintf(uid, sizeof(uid), "%u", (unsigned)who->uid);
+	if (who->pid != 0)
+		(void)snprintf(pid, sizeof(pid), who->pid < 0 ? " over TCP"
+			       : " pid %d", (int)who->pid);
+	(void)snprintf(ret, WHO_SIZE, "%s%s%suid %s%s", who->unit ? "unit " : "",
 		       who->unit ? text_show_str(show, who->unit) : "",
-		       who->unit ? " " : "", (unsigned)who->uid, pid);
+		       who->unit ? " " : "", uid, pid);
 	return ret;
 }
 

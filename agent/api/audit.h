@@ -33,9 +33,9 @@ struct audit_options {
 
 /* A peer, as far as is known; unit NULL: not known. */
 struct audit_who {
-	uid_t uid;
-	gid_t gid;
-	pid_t pid;
+	uid_t uid;	/* -1: not known */
+	gid_t gid;	/* likewise */
+	pid_t pid;	/* 0: not in our pid namespace; -1: it came over TCP */
 	const char *unit;
 };
 

@@ -289,4 +289,4 @@ def test_socket_of_another_kind_is_a_mistake_of_configuration(start_agent, place
         wrong.bind(str(place / "wrong.sock"))
         agent = start_with(start_agent, wrong)
         assert agent.wait() == 78
-    assert "is no listening Unix stream socket: fix ListenStream=" in agent.log()
+    assert "is no listening Unix or TCP stream socket: fix ListenStream=" in agent.log()
