@@ -13,10 +13,18 @@
 #define RULE_NAME_MAX 64	/* bytes, the agent's limit */
 #define USER_PART_MAX 20	/* of them; the rest tells the rules apart */
 
-enum { OPT_RULE = CLI_OPT_OWN, OPT_ACCOUNT };
+enum { OPT_RULE = CLI_OPT_OWN, OPT_KIND, OPT_ACCOUNT };
+
+/* What a stanza is asked for. */
+struct rule {
+	const char *audience;		/* NULL: the kind has none */
+	const char *kind;		/* NULL: id */
+	const char *account;		/* NULL: default */
+};
 
 static const struct option options[] = {
 	{ "rule",	required_argument,	NULL, OPT_RULE },
+	{ "kind",	required_argument,	NULL, OPT_KIND },
 	{ "account",	required_argument,	NULL, OPT_ACCOUNT },
 	CLI_COMMON_OPTIONS
 };
@@ -106,19 +114,25 @@ print_pattern(const char *s)
 	}
 }
 
-/* alice-calls-billing-example-com: for people, and unlike the other rules.  The
-   agent takes names of at most 64 bytes. */
+/* alice-calls-billing-example-com, or alice-sign: for people, and unlike the other
+   rules.  The agent takes names of at most 64 bytes. */
 static void
-print_rule_name(const char *user, const char *audience)
+print_rule_name(const char *user, const struct rule *rule)
 {
-	static const char calls[] = "-calls-";
-	size_t left = RULE_NAME_MAX - strlen(calls);
-	const char *s = strstr(audience, "://");
+	char calls[32] = "-calls-";
+	const char *s = rule->audience ? strstr(rule->audience, "://") : NULL;
+	size_t left;
 
+	if (rule->kind)
+		snprintf(calls, sizeof(calls), "-%s%s", rule->kind,
+			 rule->audience ? "-" : "");
+	left = RULE_NAME_MAX - strlen(calls);
 	for (size_t n = 0; user[n] && n < USER_PART_MAX; n++, left--)
 		putchar(isalnum((unsigned char)user[n]) ? user[n] : '-');
 	printf("%s", calls);
-	for (s = s ? s + 3 : audience; *s && !strchr("/?#", *s) && left > 0;
+	if (!rule->audience)
+		return;
+	for (s = s ? s + 3 : rule->audience; *s && !strchr("/?#", *s) && left > 0;
 	     s++, left--)
 		putchar(isalnum((unsigned char)*s) ? *s : '-');
 }
@@ -188,8 +202,24 @@ print_who(const struct json *me, const char *user, bool shared)
 		print_key("host", "any");
 }
 
+/* Kinds that no audience narrows want the account written out. */
+static void
+print_what(const struct rule *rule)
+{
+	const char *account = rule->account;
+
+	if (!account && rule->kind && !rule->audience)
+		account = "default";
+	if (rule->kind)
+		print_key("kind", rule->kind);
+	if (account)
+		print_key("account", account);
+	if (rule->audience)
+		print_key("audience", rule->audience);
+}
+
 static int
-print_rule(const struct json *me, const char *audience, const char *account)
+print_rule(const struct json *me, const struct rule *rule)
 {
 	char user[256], unit[256] = "";
 	struct json v;
@@ -211,40 +241,42 @@ print_rule(const struct json *me, const char *audience, const char *account)
 
 	print_comments(me, uid, named);
 	printf("[rule ");
-	print_rule_name(user, audience);
+	print_rule_name(user, rule);
 	printf("]\n");
 	print_who(me, user, is_shared_uid(uid));
-	if (account)
-		printf("account  = %s\n", account);
-	print_key("audience", audience);
+	print_what(rule);
 	return cli_flush();
 }
 
 static int
-show(const struct conn *c, const char *audience, const char *account)
+show(const struct conn *c, const struct rule *rule)
 {
 	struct json me;
 
 	if (!json_parse(c->answer.body, c->answer.body_len, &me) ||
 	    json_type(&me) != '{')
 		return cli_fail(CLI_PROTOCOL, "the agent's answer is not JSON");
-	if (audience)
-		return print_rule(&me, audience, account);
+	if (rule->audience || rule->kind)
+		return print_rule(&me, rule);
 	print_members(&me);
 	return cli_flush();
 }
 
 static char *
-format_target(const char *audience, const char *account)
+format_target(const struct rule *rule)
 {
-	char *aud = conn_encode(audience ? audience : "");
-	char *acc = conn_encode(account ? account : ""), *target = NULL;
+	char *aud = conn_encode(rule->audience ? rule->audience : "");
+	char *acc = conn_encode(rule->account ? rule->account : "");
+	char *target = NULL;
 	int r = -1;
 
 	if (aud && acc)
-		r = asprintf(&target, "/v1/whoami%s%s%s%s", audience
-			     ? "?audience=" : "", aud, account ? "&account=" : "",
-			     acc);
+		r = asprintf(&target, "/v1/whoami%s%s%s%s%s%s%s",
+			     rule->audience ? "?audience=" : "", aud,
+			     !rule->kind ? "" : rule->audience ? "&" : "?",
+			     rule->kind ? "kind=" : "",
+			     rule->kind ? rule->kind : "",
+			     rule->account ? "&account=" : "", acc);
 	free(aud);
 	free(acc);
 	return r < 0 ? NULL : target;
@@ -260,10 +292,38 @@ is_plain(const char *s)
 	return true;
 }
 
+/* NULL, or what is wrong with it. */
+static const char *
+check_rule(const struct rule *rule)
+{
+	static const char *const without[] = { "access", "sign", "sign-any",
+					       "monitor", "admin" };
+	bool narrowed = !rule->kind || strcmp(rule->kind, "id") == 0 ||
+			strcmp(rule->kind, "jwt") == 0;
+	bool known = narrowed;
+
+	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
+		known = known || strcmp(rule->kind, without[i]) == 0;
+	if (!known)
+		return "--kind: id, jwt, access, sign, sign-any, monitor or admin";
+	if (rule->account && !rule->audience && !rule->kind)
+		return "--account needs --rule or --kind";
+	if (rule->kind && narrowed != (rule->audience != NULL))
+		return "kinds id and jwt go with --rule AUDIENCE, and no other";
+	if (rule->audience && (!*rule->audience || strlen(rule->audience) > 2048 ||
+			       !is_plain(rule->audience)))
+		return "not an audience";
+	if (rule->account && (!*rule->account || strlen(rule->account) > 512 ||
+			      !is_plain(rule->account)))
+		return "not an account";
+	return NULL;
+}
+
 static int
 whoami_run(struct cli *cli, int argc, char **argv)
 {
-	const char *audience = NULL, *account = NULL;
+	struct rule rule = { NULL, NULL, NULL };
+	const char *why;
 	struct conn c;
 	char *target;
 	int opt, code;
@@ -271,10 +331,13 @@ whoami_run(struct cli *cli, int argc, char **argv)
 	while ((opt = cli_option(cli, argc, argv, options)) != -1) {
 		switch (opt) {
 		case OPT_RULE:
-			audience = optarg;
+			rule.audience = optarg;
+			break;
+		case OPT_KIND:
+			rule.kind = optarg;
 			break;
 		case OPT_ACCOUNT:
-			account = optarg;
+			rule.account = optarg;
 			break;
 		default:
 			return CLI_USAGE;
@@ -282,20 +345,16 @@ whoami_run(struct cli *cli, int argc, char **argv)
 	}
 	if (optind != argc)
 		return cli_usage(cli, "whoami takes no arguments");
-	if (account && !audience)
-		return cli_usage(cli, "--account needs --rule");
-	if (audience && (!*audience || strlen(audience) > 2048 ||
-			 !is_plain(audience)))
-		return cli_usage(cli, "not an audience");
-	if (account && (!*account || strlen(account) > 512 || !is_plain(account)))
-		return cli_usage(cli, "not an account");
+	why = check_rule(&rule);
+	if (why)
+		return cli_usage(cli, "%s", why);
 
-	target = format_target(audience, account);
+	target = format_target(&rule);
 	if (!target)
 		return cli_fail(CLI_INTERNAL, "memory is gone");
 	code = cli_get(cli, &c, target, TIMEOUT_MS);
 	if (code == CLI_OK)
-		code = show(&c, audience, account);
+		code = show(&c, &rule);
 	conn_clear(&c);
 	free(target);
 	return code;
@@ -303,10 +362,11 @@ whoami_run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_whoami = {
 	.name = "whoami",
-	.args = "[--rule AUDIENCE [--account=A]]",
+	.args = "[--rule AUDIENCE | --kind=KIND] [--account=A]",
 	.what = "what the agent sees of who is asking",
 	.help =
 "  --rule AUDIENCE      the stanza that would admit me to it\n"
+"  --kind=KIND          of this kind; id and jwt go with an audience\n"
 "  --account=A          for another of the agent's accounts\n",
 	.run = whoami_run,
 };

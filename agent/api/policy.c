@@ -150,6 +150,22 @@ near_words(const struct policy *p, const struct peer *peer,
 					i + 1 == n ? ")" : "");
 }
 
+/* The command that prints a stanza. */
+static void
+hint_rule(const struct policy_query *q, const char *account, struct err *e)
+{
+	bool audience = q->kind == POLICY_ID || q->kind == POLICY_JWT;
+
+	err_hint(e, "gce-oidc whoami%s%s%s%s%s%s", audience ? " --rule " : "",
+		 !audience ? ""
+			   : q->audience && is_paste_safe(q->audience)
+				     ? q->audience : "AUDIENCE",
+		 q->kind == POLICY_ID ? "" : " --kind=",
+		 q->kind == POLICY_ID ? "" : policy_kind_name(q->kind),
+		 account && is_paste_safe(account) ? " --account=" : "",
+		 account && is_paste_safe(account) ? account : "");
+}
+
 static int
 policy_denied(const struct policy *p, const struct policy_rule *deny,
 	      const struct peer *peer, const struct policy_query *q, struct err *e)
@@ -167,9 +183,7 @@ policy_denied(const struct policy *p, const struct policy_rule *deny,
 		    deny ? "rule " : "no rule", deny ? deny->name : "",
 		    deny ? "denies" : "admits", policy_kind_name(q->kind),
 		    other ? " of account " : "", account, who, near);
-	err_hint(e, "gce-oidc whoami --rule %s",
-		 q->audience && is_paste_safe(q->audience) ? q->audience
-							   : "AUDIENCE");
+	hint_rule(q, other ? q->account : NULL, e);
 	return r;
 }
 

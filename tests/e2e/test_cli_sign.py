@@ -67,6 +67,34 @@ def test_jwt_that_is_refused_says_why(cli, agent):
         assert words in result.stderr
 
 
+# --- a denial, and the rule that mends it
+
+
+@pytest.mark.parametrize("args, stdin, more", [
+    (["jwt", "--claims=-"], '{"aud":"https://x.example/a"}', "--rule https://x.example/a --kind=jwt"),
+    (["sign", "-"], "GOOG4-RSA-SHA256\n", "--kind=sign"), (["sign", "-"], "x", "--kind=sign-any")])
+def test_denial_names_the_command_whose_stanza_admits_me(cli, start_agent, args, stdin, more):
+    agent = start_agent(HURRY, rules=rule("monitor"))
+    denied = cli(*args, socket=agent.socket, stdin=stdin)
+    assert denied.returncode == 3
+    command = denied.stderr.strip().rpartition("; gce-oidc ")[2]
+    assert command == f"whoami {more}"
+    stanza = cli(*command.split(), socket=agent.socket).stdout
+    other = start_agent(HURRY, rules=stanza)
+    assert cli(*args, socket=other.socket, stdin=stdin).returncode == 0
+    for kind_args, kind_stdin in ((["sign", "-"], "GOOG4-RSA-SHA256\n"), (["sign", "-"], "x")):
+        if (kind_args, kind_stdin) != (args, stdin):
+            assert cli(*kind_args, socket=other.socket, stdin=kind_stdin).returncode == 3
+
+
+def test_stanza_for_iap_escapes_its_star(cli, start_agent):
+    agent = start_agent(HURRY, rules=rule("monitor"))
+    stanza = cli("whoami", "--rule", "https://app.example.com/*", "--kind=jwt", socket=agent.socket).stdout
+    assert "audience = https://app.example.com/\\*\n" in stanza
+    other = start_agent(HURRY, rules=stanza)
+    assert cli("jwt", "--iap=https://app.example.com/a", socket=other.socket).returncode == 0
+
+
 # --- request --self-signed
 
 
@@ -191,6 +219,8 @@ def test_answers_that_are_none_are_no_agent(cli, fake):
     ["sign", "--url=gs://my-bucket/x", "--hex"], ["sign", "-", "--expires=60"], ["sign", "-", "--method=PUT"],
     ["sign", "--url=gs://my-bucket/x", "--method=POST"], ["sign", "--url=gs://my-bucket/x", "--expires=0"],
     ["sign", "--url=gs://my-bucket/x", "--expires=43201"],
+    ["whoami", "--kind=x"], ["whoami", "--kind=jwt"], ["whoami", "--kind=id"], ["whoami", "--account=a"],
+    ["whoami", "--rule", "x", "--kind=sign"],
     ["request", "https://a/", "--self-signed", "--audience=x"], ["request", "http://localhost/", "--self-signed"],
 ])
 def test_wrong_usage_is_exit_2(cli, fake, args):

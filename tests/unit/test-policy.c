@@ -705,6 +705,11 @@ a_denial_says_who_why_and_what_next(void **state _unused_)
 	assert_int_equal(policy_check(p, &peer, NULL, KIND(POLICY_SIGN, "prod"),
 				      NULL, &e), -EACCES);
 	assert_non_null(strstr(e.msg, "kind sign of account prod to"));
+	assert_string_equal(e.hint, "gce-oidc whoami --kind=sign --account=prod");
+	assert_int_equal(policy_check(p, &peer, NULL, &(struct policy_query){
+					      POLICY_JWT, "default", A, NULL },
+				      NULL, &e), -EACCES);
+	assert_string_equal(e.hint, "gce-oidc whoami --rule " A " --kind=jwt");
 	policy_free(p);
 }
 
