@@ -113,10 +113,11 @@ agent_replace_upstream(struct agent *agent, struct config *new,
 	}
 	broker_retire(old->up.broker, same_identity ? agent->up.broker : NULL);
 	LIST_INSERT_HEAD(&agent->retired, old, list);
-	log_info(LOG_NO_FIELDS, "what asks upstream is made anew; %u requests still "
-		 "wait on what was, and %s", http_server_waiting(agent->server,
-		 old->era), same_identity ? "tokens stay cached"
-					  : "nothing is cached any more");
+	log_info(LOG_NO_FIELDS, "what asks upstream is made anew; %u requests "
+		 "still wait on what was, and %s",
+		 http_server_waiting(agent->server, old->era),
+		 same_identity ? "tokens stay cached"
+			       : "nothing is cached any more");
 	on_left(agent);
 	return 0;
 }
