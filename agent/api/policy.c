@@ -213,6 +213,36 @@ policy_check(const struct policy *p, struct peer *peer,
 	return rule ? 0 : 1;
 }
 
+static bool
+any_rule_gives(const struct policy *p, bool deny, struct peer *peer,
+	       const struct peer_host *host, const struct policy_query *q)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->rules[i]->deny == deny &&
+		    policy_rule_gives(p->rules[i], peer, host, q))
+			return true;
+	return false;
+}
+
+bool
+policy_gives(const struct policy *p, struct peer *peer,
+	     const struct peer_host *host, const char *account)
+{
+	for (int kind = 0; kind < POLICY_KINDS; kind++) {
+		struct policy_query q = { .kind = (enum policy_kind)kind,
+					  .account = account };
+
+		if (kind == POLICY_MONITOR || kind == POLICY_ADMIN)
+			continue;
+		if (any_rule_gives(p, true, peer, host, &q))
+			continue;
+		if (any_rule_gives(p, false, peer, host, &q) ||
+		    (p->permissive && kind == POLICY_ID && peer->known))
+			return true;
+	}
+	return false;
+}
+
 bool
 policy_knows(const struct policy *p, struct peer *peer,
 	     const struct peer_host *host)

@@ -105,6 +105,10 @@ size_t policy_near(const struct policy *p, const struct peer *peer,
 		   const struct policy_query *q, struct policy_near *ret,
 		   size_t max);
 
+/* Is there anything that this peer may have of the account? */
+bool policy_gives(const struct policy *p, struct peer *peer,
+		  const struct peer_host *host, const char *account);
+
 /* Does an allow rule name this peer by its unit?  Then the peer counts for that,
    else for its uid.  Reads facts as such rules ask for them. */
 bool policy_names_unit(const struct policy *p, struct peer *peer,

@@ -235,6 +235,30 @@ policy_rule_matches(const struct policy_rule *r, struct peer *peer,
 	return who == TRI_YES || (who == TRI_UNKNOWN && r->deny);
 }
 
+static bool
+rule_denies_all(const struct policy_rule *r, enum policy_kind kind)
+{
+	bool all = kind != POLICY_ID && kind != POLICY_JWT;
+
+	for (size_t i = 0; !all && i < r->audience.n; i++)
+		all = pattern_is_all(r->audience.v[i]);
+	return all && !r->scope.given;
+}
+
+bool
+policy_rule_gives(const struct policy_rule *r, struct peer *peer,
+		  const struct peer_host *host, const struct policy_query *q)
+{
+	enum tri who;
+
+	if (policy_rule_is_void(r) || !(r->kinds & RULE_KIND(q->kind)) ||
+	    !account_matches(r, q) || !tcp_matches(r, peer, q) ||
+	    (r->deny && !rule_denies_all(r, q->kind)))
+		return false;
+	who = policy_rule_who(r, peer, host);
+	return who == TRI_YES || (who == TRI_UNKNOWN && r->deny);
+}
+
 const char *
 policy_rule_missing_key(const struct policy_rule *r, const struct peer *peer,
 			const struct policy_query *q)

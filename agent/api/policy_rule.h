@@ -79,6 +79,10 @@ bool policy_rule_could(const struct policy_rule *r, const struct peer *peer);
 bool policy_rule_matches(const struct policy_rule *r, struct peer *peer,
 			 const struct peer_host *host,
 			 const struct policy_query *q);
+/* Does it, as an allow rule, match some question of this kind and account, or as a
+   deny rule all of them? */
+bool policy_rule_gives(const struct policy_rule *r, struct peer *peer,
+		       const struct peer_host *host, const struct policy_query *q);
 /* The only key by which an allow rule of the question's kind misses it, as far as
    facts have been read; NULL if it is not by one. */
 const char *policy_rule_missing_key(const struct policy_rule *r,
