@@ -564,8 +564,8 @@ static const struct {
 	{ LEN("[rule]\nuser = 1\n"), ":1: a rule needs a name: [rule NAME]" },
 	{ LEN("[rule a b]\n"),
 	  ":1: rule name a b: expected at most 64 letters, digits and - _ ." },
-	{ LEN("[agent]\npolicy = permissive\n"),
-	  ":2: unknown key policy in [agent]" },
+	{ LEN("[agent]\npolicy = lax\n"),
+	  ":2: policy: bad value \"lax\": expected enforce or permissive" },
 	{ LEN("[agent]\naudit = some\n"), ":2: audit: bad value \"some\": "
 	  "expected none, denied, new or all" },
 	{ LEN("[upstream]\nuniverse = x.example\n"),
