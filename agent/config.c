@@ -340,6 +340,8 @@ set_constants(struct config *c)
 	c->server.stranger_body = STRANGER_BODY;
 	c->server.every_answer = api_every_answer;
 	c->broker.failures.max = MAX_FAILURES;
+	c->broker.want.access_wish_usec = c->account.access_margin_usec;
+	c->broker.access_ahead_usec = c->account.access_margin_usec;
 	c->broker.peer_share = c->peer_share;
 	c->api.peer_buffers = MAX_PEER_BUFFERS;
 	c->api.max_audience = CONFIG_MAX_AUDIENCE;

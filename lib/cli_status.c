@@ -106,13 +106,19 @@ show_limit(const struct json *limit)
 static void
 show_token(const struct json *token)
 {
-	char flow[900];
-	struct json audience;
+	char flow[900], account[900];
+	struct json of;
 
 	printf("%-10s%" PRId64 " s left, %s, ", "token",
 	       number(token, "seconds_left"), text(token, "flow", flow));
-	if (json_member(token, "audience", &audience))
-		json_print(stdout, &audience, 0);
+	if (strcmp(text(token, "account", account), "default") != 0 && *account)
+		printf("account %s, ", account);
+	if (json_member(token, "audience", &of)) {
+		json_print(stdout, &of, 0);
+	} else if (json_member(token, "scopes", &of)) {
+		fputs("access, scopes ", stdout);
+		json_print(stdout, &of, 0);
+	}
 	putchar('\n');
 }
 
@@ -132,8 +138,11 @@ show_each(const struct json *object, const char *name,
 static void
 show_account(const struct json *account)
 {
-	char why[900];
+	char why[900], name[900], email[900];
 
+	if (strcmp(text(account, "account", name), "default") != 0 && *name)
+		printf("%-10s%s: %s\n", "account", name,
+		       text(account, "email", email));
 	if (*text(account, "why", why))
 		printf("%-10slast looked for in vain: %s\n", "account", why);
 	show_each(account, "flows", show_flow);

@@ -16,6 +16,7 @@
 #define STATUS_MAX	(60 * 1024)
 #define ENTRY_MAX	(6 * 1024)
 #define SCOPES_MAX	(8 * 1024)
+#define ACCOUNTS_END	(32 * 1024)	/* no account begins behind this */
 #define LATER_MAX	(16 * 1024)	/* a line for each key */
 
 /* Could a token be had now? */
@@ -130,13 +131,15 @@ add_account(struct buf *b, const struct flow_context *ctx)
 static void
 add_accounts(struct buf *b, const struct api *a)
 {
+	size_t n = accounts_len(a->ctx.accounts), i = 0;
+
 	buf_adds(b, ",\"accounts\":[");
-	for (size_t i = 0; i < accounts_len(a->ctx.accounts); i++) {
+	for (; i < n && b->len < ACCOUNTS_END; i++) {
 		if (i > 0)
 			buf_addc(b, ',');
 		add_account(b, accounts_at(a->ctx.accounts, i));
 	}
-	buf_addc(b, ']');
+	buf_addf(b, "],\"accounts_left_out\":%zu", n - i);
 }
 
 static void
@@ -259,15 +262,20 @@ add_owner(const struct listing *l, uint64_t owner)
 static bool
 add_token(void *userdata, const struct cache_item *item)
 {
+	bool access = item->key->kind == TOKEN_ACCESS;
 	struct listing *l = userdata;
 	struct buf *b = l->b;
 
 	if (b->len + ENTRY_MAX > STATUS_MAX)
 		return false;
-	buf_addf(b, "%s{\"audience\":", l->n++ ? "," : "");
-	json_write_string(b, item->key->audience);
-	buf_addf(b, ",\"format\":\"%s\",\"seconds_left\":%" PRIu64 ",\"flow\":",
-		 token_is_full(item->token) ? "full" : "standard",
+	buf_addf(b, "%s{\"kind\":\"%s\",\"account\":\"%s\",\"%s\":",
+		 l->n++ ? "," : "", access ? "access" : "id", item->key->account,
+		 access ? "scopes" : "audience");
+	json_write_string(b, access ? item->key->variant : item->key->audience);
+	if (!access)
+		buf_addf(b, ",\"format\":\"%s\"",
+			 token_is_full(item->token) ? "full" : "standard");
+	buf_addf(b, ",\"seconds_left\":%" PRIu64 ",\"flow\":",
 		 token_left(item->token, &l->now) / USEC_PER_SEC);
 	json_write_string(b, token_flow(item->token));
 	add_owner(l, item->owner);

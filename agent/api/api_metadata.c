@@ -19,6 +19,7 @@ struct question {
 	struct api *api;
 	struct http_exchange *x;
 	struct place at;
+	const struct flow_context *ctx;	/* of its account, once that is known */
 	enum metadata_alt alt;
 	bool recursive;
 	uint64_t hold_usec;		/* wait_for_change: answer after; 0: now */
@@ -112,12 +113,16 @@ question_send(struct question *q)
 {
 	static const struct hash_key etag_key = { 0x6f696463, 0x65746167 };
 	struct buf b = BUF_INIT(256 * 1024);
+	struct metadata_named *listed = NULL;
 	char fields[48], etag[17];
 	bool json;
 
+	if (q->at.node == NODE_ACCOUNTS || q->at.node == NODE_DIR)
+		listed = accounts_listed(q->api, q->x);
 	json = metadata_render(&(struct metadata_form){
 		.at = &q->at, .recursive = q->recursive, .alt = q->alt,
-		.account = accounts_default(q->api->ctx.accounts)->account,
+		.account = q->ctx ? q->ctx->account : NULL,
+		.listed = listed,
 		.values = q->values,
 	}, &b);
 	snprintf(etag, sizeof(etag), "%016llx", (unsigned long long)
@@ -128,6 +133,7 @@ question_send(struct question *q)
 			 fields, buf_str(&b), b.len);
 		question_free(q);
 	}
+	free(listed);
 	buf_free(&b);
 }
 
@@ -215,28 +221,38 @@ question_needs_account(const struct question *q)
 	return q->at.node != NODE_VALUE;
 }
 
+/* What is no configured account may be default's email, once that is known. */
+static int
+question_wait(struct question *q, struct err *e)
+{
+	const struct flow_context *own = accounts_default(q->api->ctx.accounts);
+
+	if (q->at.account)
+		q->ctx = accounts_find(q->api->ctx.accounts, q->at.account);
+	if (q->ctx && q->ctx != own)
+		return 1;
+	return account_when_found(own->account, &q->deadline, on_account, q,
+				  &q->account_wait, e);
+}
+
 static void
 question_answer(struct question *q)
 {
-	struct account *a = accounts_default(q->api->ctx.accounts)->account;
-	char shown[TEXT_SHOW_SIZE];
 	struct err e;
 	int r;
 
 	http_exchange_on_gone(q->x, on_gone, q);
 	r = question_ask_values(q, &e);
 	if (r > 0 && question_needs_account(q))
-		r = account_when_found(a, &q->deadline, on_account, q,
-				       &q->account_wait, &e);
+		r = question_wait(q, &e);
 	if (r == 0)
 		return;
-	/* An empty listing is the answer where there is no account. */
+	/* A listing without default is the answer where there is no account. */
 	if (r < 0 && !(e.kind == ERR_NOT_FOUND && (q->at.node == NODE_ACCOUNTS ||
 						   q->at.node == NODE_DIR)))
 		return question_fail(q, &e);
-	if (r > 0 && q->at.account && !account_is(a, q->at.account)) {
-		err_set(&e, ERR_NOT_FOUND, "no account %s: there is default only",
-			text_show_str(shown, q->at.account));
+	if (q->at.account &&
+	    request_account(q->api, q->at.account, &q->ctx, &e) < 0) {
 		reply_error(q->x, &e);
 		return question_free(q);
 	}
@@ -331,40 +347,6 @@ redirect_to_dir(struct http_exchange *x)
 	});
 }
 
-static void
-identity_get(struct question *q)
-{
-	_cleanup_(freep) char *format = NULL;
-	struct http_exchange *x = q->x;
-	struct api *a = q->api;
-	const char *audience = NULL;
-	bool full, licenses;
-	struct err e _unset_;
-	int r;
-
-	r = request_param(x, "format", &format, &e);
-	full = format && strcmp(format, "full") == 0;
-	if (r > 0 && !full && strcmp(format, "standard") != 0)
-		r = err_set(&e, ERR_REQUEST, "format is standard or full");
-	if (r >= 0)
-		r = request_flag(x, "licenses", &licenses, &e);
-	if (r >= 0)
-		audience = request_audience(a, x, &e);
-	if (!audience) {
-		reply_error(x, &e);
-	} else {
-		reply_token(a, x, (struct token_question){
-			.audience = audience,
-			.account = q->at.account,
-			.content_type = "text/html",
-			.format = full ? TOKEN_FULL : TOKEN_STANDARD,
-			.licenses = licenses,
-			.metadata_face = true,
-		});
-	}
-	question_free(q);
-}
-
 void
 metadata_get(struct api *a, struct http_exchange *x)
 {
@@ -390,7 +372,11 @@ metadata_get(struct api *a, struct http_exchange *x)
 	q->x = x;
 	q->at = at;
 	if (q->at.node == NODE_IDENTITY) {
-		identity_get(q);
+		metadata_identity(a, x, q->at.account);
+		question_free(q);
+	} else if (q->at.node == NODE_TOKEN) {
+		metadata_token(a, x, q->at.account);
+		question_free(q);
 	} else if (question_read(q, &e) < 0) {
 		reply_error(x, &e);
 		question_free(q);

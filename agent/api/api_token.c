@@ -31,6 +31,7 @@ waiting_free(struct waiting *w)
 {
 	account_wait_free(w->account_wait);
 	ticket_free(w->ticket);
+	scopes_free(w->q.scopes);
 	free(w->audience);
 	free(w->account);
 	free(w->failed);
@@ -65,22 +66,26 @@ request_account(const struct api *a, const char *name,
 	return r;
 }
 
+/* An access token that cannot be narrowed has all scopes, whatever is asked for. */
 static struct policy_query
-query_for(const struct flow_context *ctx, const char *audience)
+query_for(const struct flow_context *ctx, const struct token_question *q)
 {
+	bool narrows = q->scopes && account_narrows(ctx->account);
+
 	return (struct policy_query){
-		.kind = POLICY_ID,
+		.kind = q->kind,
 		.account = context_name(ctx),
-		.audience = audience,
+		.audience = q->scopes ? NULL : q->audience,
+		.scopes = narrows ? (const char *const *)q->scopes->v : NULL,
 	};
 }
 
 static int
 check_policy(struct api *a, struct http_exchange *x,
-	     const struct flow_context *ctx, const char *audience, bool cold,
-	     struct err *e)
+	     const struct flow_context *ctx, const struct token_question *question,
+	     bool cold, struct err *e)
 {
-	struct policy_query q = query_for(ctx, audience);
+	struct policy_query q = query_for(ctx, question);
 	uint64_t now = http_exchange_now(x);
 	int r;
 
@@ -161,7 +166,8 @@ lines_write(struct lines *l, const struct token_question *q,
 	lines_add(l, "\r\n");
 	/* Stock SDKs always ask for a full token, and need no more of it than the
 	   email, which ours always have. */
-	if (l->is != q->format || (q->any_format && l->is == TOKEN_FULL))
+	if (!q->scopes &&
+	    (l->is != q->format || (q->any_format && l->is == TOKEN_FULL)))
 		lines_add(l, l->is == TOKEN_FULL ? "Gce-Oidc-Format: full\r\n"
 			  : "Gce-Oidc-Format: standard\r\n");
 }
@@ -180,11 +186,13 @@ send_token(struct api *a, struct http_exchange *x,
 	   const struct flow_context *ctx, const struct token_question *q,
 	   const struct token *t, const struct lines *fields)
 {
-	struct policy_query asked = query_for(ctx, q->audience);
+	struct policy_query asked = query_for(ctx, q);
 	const char *text;
 	size_t len;
 
 	request_granted(a, x, &asked, http_exchange_now(x));
+	if (q->scopes)
+		return reply_access(x, q, t, fields->text, fields->left);
 	text = token_reveal(t, &len);
 	reply_ok(x, q->content_type, fields->text, text, len);
 }
@@ -214,6 +222,14 @@ static struct token_key
 key_for(const struct flow_context *ctx, const struct token_question *q,
 	enum token_format format)
 {
+	if (q->scopes)
+		return (struct token_key){
+			.kind = TOKEN_ACCESS,
+			.account = context_name(ctx),
+			.variant = account_narrows(ctx->account) ? q->scopes->key
+								 : "",
+			.audience = "",
+		};
 	return (struct token_key){
 		.kind = TOKEN_ID,
 		.account = context_name(ctx),
@@ -251,7 +267,7 @@ on_token(void *userdata, struct token *t, enum broker_source source,
 	/* Judged again: the policy may be another one than before the wait. */
 	if (failed)
 		return token_failed(w, failed);
-	if (check_policy(w->api, w->x, w->ctx, w->q.audience, true, &e) < 0)
+	if (check_policy(w->api, w->x, w->ctx, &w->q, true, &e) < 0)
 		reply_error(w->x, &e);
 	else
 		send_waiting(w, t, source);
@@ -269,7 +285,7 @@ ask_broker(struct waiting *w)
 	int r;
 
 	if (request_account(a, w->account, &w->ctx, &e) < 0 ||
-	    check_policy(a, w->x, w->ctx, w->q.audience, false, &e) < 0) {
+	    check_policy(a, w->x, w->ctx, &w->q, false, &e) < 0) {
 		reply_error(w->x, &e);
 		return waiting_free(w);
 	}
@@ -307,7 +323,7 @@ ask_account(struct waiting *w)
 	int r;
 
 	/* It could be no other: whom no rule gives it need not wait. */
-	if (check_policy(w->api, w->x, own, w->q.audience, false, &e) < 0) {
+	if (check_policy(w->api, w->x, own, &w->q, false, &e) < 0) {
 		reply_error(w->x, &e);
 		return waiting_free(w);
 	}
@@ -380,7 +396,7 @@ reply_noted(struct api *a, struct http_exchange *x, struct noted *n)
 		return false;
 	request_client(x)->json = n->json;
 	request_client(x)->route = n->route;
-	if (check_policy(a, x, n->ctx, n->audience, false, &e) < 0) {
+	if (check_policy(a, x, n->ctx, &n->q, false, &e) < 0) {
 		reply_error(x, &e);
 		return true;
 	}
@@ -403,8 +419,10 @@ reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 	struct waiting *w;
 
 	if (read_freshness(x, &want, &e) < 0 ||
-	    request_deadline(a, x, &want.deadline, &e) < 0)
+	    request_deadline(a, x, &want.deadline, &e) < 0) {
+		scopes_free(q.scopes);
 		return reply_error(x, &e);
+	}
 
 	w = xcalloc(1, sizeof(*w));
 	w->api = a;
@@ -415,7 +433,7 @@ reply_token(struct api *a, struct http_exchange *x, struct token_question q)
 	w->q.audience = w->audience = xstrdup(q.audience);
 	if (!ctx)
 		return ask_account(w);
-	if (http_exchange_keeps(x))
+	if (!q.scopes && http_exchange_keeps(x))
 		http_exchange_keep(x, noted_new(a, x, ctx, &q, &want));
 	ask_broker(w);
 }

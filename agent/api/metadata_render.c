@@ -49,26 +49,25 @@ write_account_text(struct buf *b, const struct account *a, const char *prefix)
 }
 
 static void
-write_accounts(struct buf *b, const struct account *a, const char *above,
-	       bool recursive, bool json)
+write_accounts(struct buf *b, const struct metadata_named *listed,
+	       const char *above, bool recursive, bool json)
 {
-	const char *names[] = { account_email(a), "default" };
 	char prefix[400];
 
 	if (json)
 		buf_addc(b, '{');
-	for (size_t i = 0; names[0] && i < ARRAY_SIZE(names); i++) {
-		snprintf(prefix, sizeof(prefix), "%s%s/", above, names[i]);
+	for (size_t i = 0; listed[i].name; i++) {
+		snprintf(prefix, sizeof(prefix), "%s%s/", above, listed[i].name);
 		if (!recursive) {
 			buf_addf(b, "%s\n", prefix);
 		} else if (!json) {
-			write_account_text(b, a, prefix);
+			write_account_text(b, listed[i].account, prefix);
 		} else {
 			if (i > 0)
 				buf_addc(b, ',');
-			json_write_string(b, names[i]);
+			json_write_string(b, listed[i].name);
 			buf_addc(b, ':');
-			write_account_json(b, a);
+			write_account_json(b, listed[i].account);
 		}
 	}
 	if (json)
@@ -133,7 +132,7 @@ write_tree(struct buf *b, const struct metadata_form *f, const char *dir,
 	bool first = true;
 
 	if (!name)
-		return write_accounts(b, f->account, above, true, json);
+		return write_accounts(b, f->listed, above, true, json);
 	if (json)
 		buf_addc(b, '{');
 	for (; (end = strchr(name, '\n')); name = end + 1) {
@@ -178,7 +177,7 @@ metadata_render(const struct metadata_form *f, struct buf *b)
 		write_value(b, f->at->value, f->values[f->at->value], json);
 		break;
 	case NODE_ACCOUNTS:
-		write_accounts(b, f->account, "", f->recursive, json);
+		write_accounts(b, f->listed, "", f->recursive, json);
 		break;
 	case NODE_ACCOUNT:
 		if (!f->recursive)

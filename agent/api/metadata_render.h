@@ -10,11 +10,18 @@
 
 enum metadata_alt { METADATA_ALT_NONE, METADATA_ALT_TEXT, METADATA_ALT_JSON };
 
+struct metadata_named {
+	const char *name;		/* NULL ends a list of these */
+	const struct account *account;
+};
+
 struct metadata_form {
 	const struct place *at;
 	bool recursive;
 	enum metadata_alt alt;
 	const struct account *account;	/* whose place it is, or below it */
+	const struct metadata_named *listed;	/* of NODE_ACCOUNTS, and of what
+						   has it below */
 	const char *const *values;	/* VALUES of them, known as far as the place
 					   needs them; NULL: there is none */
 };

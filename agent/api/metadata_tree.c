@@ -27,6 +27,7 @@ static const struct leaf {
 	{ "email",	NODE_EMAIL },
 	{ "identity",	NODE_IDENTITY },
 	{ "scopes",	NODE_SCOPES },
+	{ "token",	NODE_TOKEN },
 };
 
 static bool
@@ -70,7 +71,7 @@ account_find(const char *rest, struct place *ret)
 	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++)
 		if (strcmp(leaves[i].name, slash + 1) == 0) {
 			ret->node = leaves[i].node;
-			ret->listing = "aliases\nemail\nidentity\nscopes\n";
+			ret->listing = "aliases\nemail\nidentity\nscopes\ntoken\n";
 			ret->account = xstrndup(rest, (size_t)(slash - rest));
 			return true;
 		}

@@ -19,6 +19,7 @@ enum node {
 	NODE_SCOPES,
 	NODE_ALIASES,
 	NODE_IDENTITY,
+	NODE_TOKEN,
 };
 
 struct place {

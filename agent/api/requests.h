@@ -35,6 +35,12 @@ const char *api_route_name(size_t i);
 
 typedef void handler_fn(struct api *a, struct http_exchange *x);
 
+/* api_accounts.c: what the accounts are called that the client may use; ends with
+   NULL, freed with free(). */
+struct metadata_named *accounts_listed(struct api *a, struct http_exchange *x);
+/* api_access.c: its tokens. */
+void metadata_identity(struct api *a, struct http_exchange *x, const char *account);
+void metadata_token(struct api *a, struct http_exchange *x, const char *account);
 /* api_metadata.c: everything below /computeMetadata/, and "/" itself. */
 handler_fn metadata_root, metadata_get;
 /* Answers whatever is held. */
@@ -80,7 +86,10 @@ void reply_ok(struct http_exchange *x, const char *content_type,
 /* A token for the client: policy, freshness, broker, and the answer, now or
    later. */
 struct token_question {
-	const char *audience;
+	enum policy_kind kind;		/* id or access */
+	const char *audience;		/* of an ID token; else "" */
+	struct scopes *scopes;		/* of an access token; else NULL */
+	bool as_text;			/* not as JSON, likewise */
 	const char *account;		/* as asked for */
 	const char *content_type;
 	enum token_format format;
@@ -88,7 +97,23 @@ struct token_question {
 	bool any_format;		/* the other one is as good as none */
 	bool metadata_face;		/* "no account" as the metadata server */
 };
+/* Takes q.scopes over. */
 void reply_token(struct api *a, struct http_exchange *x, struct token_question q);
+
+/* api_access.c: scopes, in order, each once; all that Google has where none are
+   asked for. */
+struct scopes {
+	char *v[FETCH_SCOPES_MAX + 1];	/* NULL ends; they lie in text */
+	char *text;
+	char *key;			/* joined by blanks */
+};
+struct scopes *scopes_free(struct scopes *s);
+DEFINE_CLEANUP(struct scopes *, scopes_free)
+int request_scopes(const struct http_exchange *x, struct scopes **ret,
+		   struct err *e);
+/* The answer with an access token that is good for so many seconds. */
+void reply_access(struct http_exchange *x, const struct token_question *q,
+		  const struct token *t, const char *fields, uint64_t left);
 
 /* The same question once more, as it was understood the first time: false where
    that is not enough for an answer. */

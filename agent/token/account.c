@@ -174,7 +174,7 @@ account_access_came(struct account *a, const char *text, uint64_t life)
 	token_unref(a->access);
 	a->access = token_new(TOKEN_ACCESS, text, iat,
 			      iat + (int64_t)MIN(life, ACCESS_LIFE_MAX), &now,
-			      a->info.email, NULL);
+			      a->info.email, a->source->name);
 	account_wait_tell(a, &a->token_waits, a->access, NULL);
 }
 
@@ -286,6 +286,12 @@ struct account *
 account_caller(struct account *a)
 {
 	return a->caller;
+}
+
+bool
+account_narrows(const struct account *a)
+{
+	return a->caller != a;
 }
 
 char *const *

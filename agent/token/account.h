@@ -77,6 +77,8 @@ const char *account_name(const struct account *a);
 /* By whose access token IAM is called for it: its own, or that of the account which
    may act as this one, by delegates (emails, NULL at the end). */
 struct account *account_caller(struct account *a);
+/* Are there access tokens for it with less than all scopes? */
+bool account_narrows(const struct account *a);
 char *const *account_delegates(const struct account *a);
 enum account_state account_state(const struct account *a);
 /* Has a metadata server, any, ever answered as one? */

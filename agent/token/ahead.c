@@ -23,11 +23,17 @@ ahead_arm(struct broker *b)
 uint64_t
 ahead_when(struct broker *b, const struct token *t, const struct token_now *now)
 {
+	struct refresh_options o = b->opt.refresh;
 	uint64_t n = b->draws++;
 
+	/* The metadata server's stays the same one until shortly before. */
+	if (token_kind(t) == TOKEN_ACCESS) {
+		o.ahead_usec = b->opt.access_ahead_usec;
+		o.jitter_usec = 0;
+	}
 	/* One secret number for all, another one for each VM. */
 	return broker_boot(b) + MAX(b->opt.refresh.pause_usec,
-		refresh_after(&b->opt.refresh, token_left(t, now),
+		refresh_after(&o, token_left(t, now),
 			      hash_bytes(&b->hash, &n, sizeof(n))));
 }
 

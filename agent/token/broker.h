@@ -37,6 +37,7 @@ struct broker_options {
 	unsigned peer_share;	/* percent of both for one peer; at least one */
 	struct failures_options failures;
 	struct refresh_options refresh;
+	uint64_t access_ahead_usec;	/* of access tokens, and not earlier */
 	uint64_t linger_usec;	/* a flight may take this long, whoever waits */
 	uint64_t trouble_usec;	/* a failed flight tells of upstream for so long */
 	struct want_options want;

@@ -63,6 +63,8 @@ flow_fetch(const struct flow_ops *flow, const struct flow_context *ctx,
 	struct fetch *f;
 	int r;
 
+	if (key->kind == TOKEN_ACCESS && flow->access)
+		flow = flow->access;
 	assert(flow->fetch_size >= sizeof(struct fetch));
 
 	f = xcalloc(1, flow->fetch_size);
@@ -70,7 +72,10 @@ flow_fetch(const struct flow_ops *flow, const struct flow_context *ctx,
 	f->ctx = ctx;
 	f->slot = ret;
 	f->audience = xstrdup(key->audience);
-	variant_read(key->variant, f);
+	if (key->kind == TOKEN_ACCESS)
+		f->scopes = xstrdup(key->variant);
+	else
+		variant_read(key->variant, f);
 	f->deadline = deadline;
 	f->payer = payer;
 	f->done = done;
@@ -97,6 +102,7 @@ fetch_free(struct fetch *f)
 	secret_free(f->text);
 	token_unref(f->token);
 	free(f->audience);
+	free(f->scopes);
 	free(f);
 	return NULL;
 }

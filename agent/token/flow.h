@@ -57,6 +57,7 @@ struct flow_ops {
 	bool makes[TOKEN_FORMATS];
 	bool plain_http;	/* its tokens do not come by TLS */
 	bool for_others;	/* also for an account that is impersonated */
+	const struct flow_ops *access;	/* takes its place for access tokens */
 	size_t fetch_size;	/* of its own, which begins with a struct fetch */
 	/* Negative, before anything is asked: the account cannot use this flow.
 	   NULL: it always may.  Only while the account is known. */
@@ -73,6 +74,8 @@ struct fetch {
 	char *audience;
 	enum token_format format;
 	bool licenses;		/* with TOKEN_FULL: of the VM's images */
+	char *scopes;		/* of an access token, apart by blanks; NULL: an ID
+				   token is fetched */
 	const uint64_t *deadline;	/* as in http_client_start() */
 	uint64_t payer;			/* the same */
 	fetch_done_fn *done;
@@ -94,8 +97,13 @@ const char *flow_names(void);
    "full" or "full+licenses"; behind a slash may stand more. */
 const char *flow_variant(enum token_format format, bool licenses);
 
-/* Of key, variant and audience count.  payer: who pays for what is asked for this
-   audience alone (enum http_payer). */
+#define FETCH_SCOPES_MAX	32
+
+/* An access token's variant is its scopes, apart by blanks; at most so many.  Where
+   the account cannot narrow it is "".
+
+   Of key kind, variant and audience count.  payer: who pays for what is asked for
+   this key alone (enum http_payer). */
 int flow_fetch(const struct flow_ops *flow, const struct flow_context *ctx,
 	       const struct token_key *key, const uint64_t *deadline,
 	       uint64_t payer, fetch_done_fn *done, void *userdata,
@@ -117,6 +125,7 @@ struct fetch_found {
 };
 void fetch_check(struct fetch *f, const struct fetch_found *found);
 
+extern const struct flow_ops flow_access;	/* stands in no table */
 extern const struct flow_ops flow_generate;
 extern const struct flow_ops flow_signblob;
 extern const struct flow_ops flow_metadata;

@@ -287,6 +287,7 @@ any_clear(struct fetch *base)
 const struct flow_ops flow_any = {
 	.name = "any",
 	.makes = { [TOKEN_STANDARD] = true, [TOKEN_FULL] = true },
+	.access = &flow_access,
 	.fetch_size = sizeof(struct any_fetch),
 	.begin = any_begin,
 	.clear = any_clear,

@@ -165,6 +165,12 @@ token_is_full(const struct token *t)
 	return t->full;
 }
 
+enum token_kind
+token_kind(const struct token *t)
+{
+	return t->kind;
+}
+
 int64_t
 token_exp(const struct token *t)
 {

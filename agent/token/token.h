@@ -59,6 +59,7 @@ DEFINE_CLEANUP(struct token *, token_unref)
 /* For its maker, before anybody else has it: this one is full. */
 void token_mark_full(struct token *t);
 
+enum token_kind token_kind(const struct token *t);
 int64_t token_exp(const struct token *t);
 int64_t token_iat(const struct token *t);
 const char *token_flow(const struct token *t);	/* "" if unknown */

@@ -26,6 +26,8 @@ want_check_cached(const struct broker_want *w, const struct want_options *o,
 {
 	uint64_t left = token_left(t, now), age = token_age(t, now);
 	uint64_t rest = age < o->brand_new_usec ? o->brand_new_usec - age : 0;
+	uint64_t wish = token_kind(t) == TOKEN_ACCESS ? o->access_wish_usec
+						      : o->wish_usec;
 	int r;
 
 	if (left / USEC_PER_SEC < w->min_left || (w->no_cache && rest == 0)) {
@@ -36,5 +38,5 @@ want_check_cached(const struct broker_want *w, const struct want_options *o,
 		return r;
 	}
 	return rest > 0 || w->min_left > 0 || w->only_if_cached ||
-		left >= o->wish_usec;
+		left >= wish;
 }

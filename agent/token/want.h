@@ -19,6 +19,7 @@ struct broker_want {
 
 struct want_options {
 	uint64_t wish_usec;	/* how long a token should still be good for */
+	uint64_t access_wish_usec;	/* and an access token */
 	uint64_t brand_new_usec; /* a token younger than this is not fetched anew */
 };
 

@@ -220,6 +220,88 @@ def test_whoami_judges_by_account(start_agent, emulator):
     assert agent.get(f"/v1/whoami?audience={AUDIENCE}&account=nobody").status == 404
 
 
+# --- the metadata server's paths
+
+
+def face(agent, path, **more):
+    return agent.get(ROOT + path, **more)
+
+
+@pytest.mark.parametrize("name", ["billing", BILLING, BILLING.replace("@", "%40")])
+def test_paths_of_another_account(start_agent, emulator, name):
+    agent = start_agent(HURRY + ACCOUNTS, ALL)
+    cloud = "https://www.googleapis.com/auth/cloud-platform"
+    assert face(agent, f"{name}/email").text == BILLING
+    assert face(agent, f"{name}/aliases").text == "billing\n"
+    assert face(agent, f"{name}/scopes").text == cloud + "\n"
+    assert face(agent, f"{name}/").text == "aliases\nemail\nidentity\nscopes\ntoken\n"
+    assert face(agent, name).headers["Location"].endswith(f"/{name}/")
+    assert json.loads(face(agent, f"{name}/?recursive=true").text) == {
+        "aliases": ["billing"], "email": BILLING, "scopes": [cloud]}
+    answer = face(agent, f"{name}/identity?audience={AUDIENCE}&format=full")
+    assert claims(emulator, answer)["email"] == BILLING
+    assert (answer.headers["Content-Type"], answer.headers["Gce-Oidc-Format"]) == \
+        ("text/html", "standard")
+
+
+def test_paths_of_an_unknown_account(start_agent, emulator):
+    agent = start_agent(HURRY + ACCOUNTS, ALL)
+    for path in ("nobody/", "nobody/email", f"nobody/identity?audience={AUDIENCE}"):
+        assert face(agent, path).status == 404, path
+
+
+def test_configured_account_is_there_before_the_machines_own(start_agent, emulator):
+    emulator.fault("metadata", "status", status=503)
+    agent = start_agent(HURRY + ACCOUNTS, ALL)
+    assert face(agent, "billing/email").text == BILLING
+
+
+LISTED = """
+[rule default]
+peer = anyone
+host = any
+audience = **
+[rule reports]
+peer = anyone
+host = any
+kind = access
+account = reports
+scope = https://www.googleapis.com/auth/devstorage.read_only
+"""
+
+
+@pytest.mark.parametrize("rules, names", [
+    (RULES, ["billing"]), (LISTED, ["reports"]), (ALL, ["billing", "reports"]), ("", []),
+    (ALL + "[rule no]\npeer = anyone\nhost = any\naction = deny\naccount = billing\n"
+     "audience = **\n", ["reports"]),
+    (ALL + "[rule no]\npeer = anyone\nhost = any\naction = deny\naccount = billing\n"
+     "audience = https://x.example.com\n", ["billing", "reports"])])
+def test_listing_has_default_and_what_the_policy_lets_the_caller_use(
+        start_agent, emulator, rules, names):
+    agent = start_agent(HURRY + ACCOUNTS, rules or "[rule m]\nuser = root\nhost = any\n"
+                        "kind = monitor\n")
+    emails = {"billing": BILLING, "reports": REPORTS}
+    expected = [OWN, "default"] + [text for name in names for text in (emails[name], name)]
+    assert face(agent, "").text.splitlines() == [text + "/" for text in expected]
+    assert list(json.loads(face(agent, "?recursive=true").text)) == expected
+    lines = face(agent, "?recursive=true&alt=text").text.splitlines()
+    assert [line.partition("/")[0] for line in lines if "/email " in line] == expected
+
+
+def test_listing_without_an_account_of_the_machine(start_agent, emulator):
+    emulator.set(service_account=False)
+    agent = start_agent(HURRY + ACCOUNTS, ALL)
+    agent.wait_log("this VM has no service account")
+    assert face(agent, "").text == f"{BILLING}/\nbilling/\n{REPORTS}/\nreports/\n"
+
+
+def test_configured_email_is_the_configured_account_even_if_default_has_it(start_agent, emulator):
+    agent = start_agent(HURRY + f"[account self]\nemail = {OWN}\nflows = generate\n", ALL)
+    answer = token(agent, OWN)
+    assert (answer.status, answer.headers["Gce-Oidc-Flow"]) == (200, "generate")
+    assert face(agent, "").text == f"default/\n{OWN}/\nself/\n"
+
+
 # --- what is told
 
 

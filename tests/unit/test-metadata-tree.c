@@ -77,7 +77,8 @@ directories_list_what_is_in_them(void **state _unused_)
 		assert_true(node_is_dir(at.node));
 	}
 	assert_int_equal(find(SA "default/", &at), TREE_PLACE);
-	assert_string_equal(at.listing, "aliases\nemail\nidentity\nscopes\n");
+	assert_string_equal(at.listing, "aliases\nemail\nidentity\nscopes\n"
+			    "token\n");
 	free(at.account);
 }
 
@@ -152,7 +153,7 @@ what_is_not_served_is_not_there(void **state _unused_)
 		ROOT "v1/instance/id.", ROOT "v1/instance/./id",
 		ROOT "v1/project/../instance/id", ROOT "v1/instance/id;a=b",
 		ROOT "v1beta1/instance/id", ROOT "project/project-id",
-		SA "default/token", SA "default/emai", SA "default/emails",
+		SA "default/tokens", SA "default/emai", SA "default/emails",
 		SA "default/email/", SA "default/identity/", SA "default/x/",
 		SA "default/email/x", SA "a/b/email", SA "default/ identity",
 	};
