@@ -7,7 +7,7 @@ answers a fault in words of its own, or means something else by it, in DIFFERENT
 import dataclasses
 import itertools
 
-from steps import ACCESS, ACCOUNT, ID_TOKEN, IDENTITY, KEYS, SIGNATURE
+from steps import ACCESS, ACCOUNT, GENERATED, ID_TOKEN, IDENTITY, KEYS, SIGNATURE
 from timing import GOOGLE_TRIES, METADATA_TRIES
 
 EMAIL = "app-sa@example-proj-123.iam.gserviceaccount.com"
@@ -16,6 +16,7 @@ STATES = ("cold", "warm", "near")
 # How the agent comes by its tokens: sections of its configuration.
 SIGNBLOB = "[account default]\nflows = signblob\n"
 VERIFIED = SIGNBLOB + "[cache]\nverify = required\n"
+GENERATE = "[account default]\nflows = generate\n[cache]\nverify = required\n"
 BOTH = "[account default]\nflows = signblob metadata\n[cache]\nverify = required\n"
 METADATA = "[account default]\nflows = metadata\n"      # by plain HTTP: verified, too
 
@@ -47,6 +48,8 @@ IDENTITY_UPSTREAM = Upstream(
     "metadata identity", "metadata", "/default/identity", IDENTITY, METADATA_TRIES, tls=False,
     tokens=True, way=METADATA)
 SIGN_UPSTREAM = Upstream("signBlob", "iam", ":signBlob", SIGNATURE, GOOGLE_TRIES)
+GENERATE_UPSTREAM = Upstream("generateIdToken", "iam", ":generateIdToken", GENERATED, GOOGLE_TRIES,
+                             tokens=True, way=GENERATE)
 TOKEN_UPSTREAM = Upstream("token endpoint", "token-endpoint", "/token", ID_TOKEN, GOOGLE_TRIES,
                           tokens=True, way=VERIFIED)
 # Keys that are there are good until others come, also past their time ("near"); but
@@ -54,8 +57,8 @@ TOKEN_UPSTREAM = Upstream("token endpoint", "token-endpoint", "/token", ID_TOKEN
 CERTS_UPSTREAM = Upstream("certs", "certs", "/certs", KEYS, GOOGLE_TRIES, lasts=True, early=True,
                           way=VERIFIED, states=(*STATES, "unknown"))
 
-UPSTREAMS = (ACCOUNT_UPSTREAM, ACCESS_UPSTREAM, IDENTITY_UPSTREAM, SIGN_UPSTREAM, TOKEN_UPSTREAM,
-             CERTS_UPSTREAM)
+UPSTREAMS = (ACCOUNT_UPSTREAM, ACCESS_UPSTREAM, IDENTITY_UPSTREAM, SIGN_UPSTREAM, GENERATE_UPSTREAM,
+             TOKEN_UPSTREAM, CERTS_UPSTREAM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +86,7 @@ class Fault:
     kind: str               # the emulator's
     options: dict
     cold: Expect
-    of: str = "all"         # "tokens", "tls", or the name of an upstream
+    of: str = "all"         # "tokens", "tls", or an upstream, by its name or its service
     counted: bool = True    # the emulator can tell how often it struck
 
 
@@ -140,18 +143,18 @@ FAULTS = (
     Fault("expired-certificate", "tls", {"certificate": "expired"}, DOWN_TRIED, of="tls"),
     Fault("unknown-ca", "tls", {"certificate": "unknown-ca"}, DOWN_TRIED, of="tls"),
 
-    Fault("403-front-end", "status", status(403), DOWN, of="signBlob"),
-    Fault("404-front-end", "status", status(404), DOWN, of="signBlob"),
+    Fault("403-front-end", "status", status(403), DOWN, of="iam"),
+    Fault("404-front-end", "status", status(404), DOWN, of="iam"),
     Fault("403-scopes", "status", reason("ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
           denied("gcloud compute instances set-service-account", "--scopes=cloud-platform"),
-          of="signBlob"),
+          of="iam"),
     Fault("403-api", "status", reason("SERVICE_DISABLED"),
           denied("gcloud services enable iamcredentials.googleapis.com --project=123456789012"),
-          of="signBlob"),
+          of="iam"),
     Fault("403-billing", "status", reason("BILLING_DISABLED"),
-          denied("gcloud billing projects describe 123456789012"), of="signBlob"),
+          denied("gcloud billing projects describe 123456789012"), of="iam"),
     Fault("401-account", "status", reason("ACCOUNT_STATE_INVALID"),
-          denied(f"gcloud iam service-accounts enable {EMAIL}"), of="signBlob"),
+          denied(f"gcloud iam service-accounts enable {EMAIL}"), of="iam"),
 
     Fault("400-audience", "status", reason("scope"),
           denied("ask for the audience that the application expects"), of="token endpoint"),
@@ -188,21 +191,26 @@ DIFFERENT = {
     ("metadata identity", "404"): (reason("no-service-account"), Expect(
         "not-found", ("gcloud compute instances set-service-account",), 1)),
 
-    ("signBlob", "400"): (api_error(400, "INVALID_ARGUMENT"), denied("was not understood")),
-    # The bearer is fetched anew, once.
-    ("signBlob", "401"): (reason("ACCESS_TOKEN_EXPIRED"), Expect("unavailable", asks=2)),
-    # It may have been throttling: asked once more.
-    ("signBlob", "403"): (reason("IAM_PERMISSION_DENIED"), denied(
-        f"gcloud iam service-accounts add-iam-policy-binding {EMAIL} "
-        f"--member=serviceAccount:{EMAIL} --role=roles/iam.serviceAccountTokenCreator", asks=2)),
-    ("signBlob", "404"): (reason("NOT_FOUND"), denied("gcloud iam service-accounts describe")),
-    ("signBlob", "429"): (reason("RATE_LIMIT_EXCEEDED", headers=RETRY_LATER), DOWN),
-    ("signBlob", "503-twice"): (reason("UNAVAILABLE", times=2), TOKEN),
-
     ("token endpoint", "400"): (reason("account"), denied(
         f"gcloud iam service-accounts describe {EMAIL}")),
     ("token endpoint", "401"): (reason("unauthorized"), denied("unauthorized_client")),
 }
+
+# The same in all methods.
+IAM_ANSWERS = {
+    "400": (api_error(400, "INVALID_ARGUMENT"), denied("was not understood")),
+    # The bearer is fetched anew, once.
+    "401": (reason("ACCESS_TOKEN_EXPIRED"), Expect("unavailable", asks=2)),
+    # It may have been throttling: asked once more.
+    "403": (reason("IAM_PERMISSION_DENIED"), denied(
+        f"gcloud iam service-accounts add-iam-policy-binding {EMAIL} "
+        f"--member=serviceAccount:{EMAIL} --role=roles/iam.serviceAccountTokenCreator", asks=2)),
+    "404": (reason("NOT_FOUND"), denied("gcloud iam service-accounts describe")),
+    "429": (reason("RATE_LIMIT_EXCEEDED", headers=RETRY_LATER), DOWN),
+    "503-twice": (reason("UNAVAILABLE", times=2), TOKEN),
+}
+DIFFERENT.update({(method, name): how for method in ("signBlob", "generateIdToken")
+                  for name, how in IAM_ANSWERS.items()})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +255,7 @@ class Case:
 
 
 def concerns(fault, upstream):
-    return fault.of in ("all", upstream.name) or (fault.of == "tokens" and upstream.tokens) or (
+    return fault.of in ("all", upstream.name, upstream.service) or (fault.of == "tokens" and upstream.tokens) or (
         fault.of == "tls" and upstream.tls)
 
 
