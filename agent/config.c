@@ -363,15 +363,6 @@ on_note(void *userdata, const char *origin, unsigned line, const char *words)
 	l->note(l->userdata, text);
 }
 
-static int
-check_accounts(struct loader *l, struct err *e)
-{
-	const struct config_account *wrong;
-	int r = config_accounts_check(&l->c->accounts, &wrong, e);
-
-	return r < 0 ? err_prefix(e, r, "%s:%u", wrong->origin, wrong->line) : 0;
-}
-
 /* Everything is read: judge it as a whole. */
 static int
 finish(struct loader *l, struct err *e)
@@ -393,7 +384,7 @@ finish(struct loader *l, struct err *e)
 				    err_set(e, ERR_REQUEST,
 					    "none left: there is %s",
 					    flow_names()), e);
-	r = check_accounts(l, e);
+	r = config_accounts_check(&l->c->accounts, e);
 	if (r < 0)
 		return r;
 	set_constants(l->c);

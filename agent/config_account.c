@@ -251,18 +251,17 @@ check_account(const struct config_accounts *all, struct config_account *a,
 }
 
 int
-config_accounts_check(const struct config_accounts *all,
-		      const struct config_account **ret, struct err *e)
+config_accounts_check(const struct config_accounts *all, struct err *e)
 {
-	for (size_t i = 0; i < all->n; i++) {
-		int r = check_account(all, all->v[i], e);
+	int r = 0;
 
-		if (r < 0) {
-			*ret = all->v[i];
-			return r;
-		}
+	for (size_t i = 0; r >= 0 && i < all->n; i++) {
+		r = check_account(all, all->v[i], e);
+		if (r < 0)
+			(void)err_prefix(e, r, "%s:%u", all->v[i]->origin,
+					 all->v[i]->line);
 	}
-	return 0;
+	return r;
 }
 
 static bool

@@ -36,10 +36,9 @@ int config_account_set(struct config_account *a, const char *key,
 		       const char *value, struct err *e);
 bool config_account_key_is_list(const char *key);
 
-/* All is read: fill in defaults, judge the whole.  *ret is the account that is
-   wrong. */
-int config_accounts_check(const struct config_accounts *all,
-			  const struct config_account **ret, struct err *e);
+/* All is read: fill in defaults, judge the whole.  e begins with file and line of
+   the account that is wrong. */
+int config_accounts_check(const struct config_accounts *all, struct err *e);
 /* What flows are where none are given. */
 extern const char config_account_flows[];
 
