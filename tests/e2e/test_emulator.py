@@ -590,6 +590,40 @@ def test_refresh_token(emulator):
     assert claims["azp"] == form["client_id"]
     assert (post(refresh_token="x").status, post(refresh_token="x").json()["error"]) == (400, "invalid_grant")
     assert (post(client_secret="x").status, post(client_secret="x").json()["error"]) == (401, "invalid_client")
+    # Whom the token is for is another client of the same project.
+    assert post(audience=f"{form['client_id'].split('-')[0]}-other.apps.googleusercontent.com").status == 200
+    for audience in ("999999999999-other.apps.googleusercontent.com", "https://app.example.com"):
+        assert (post(audience=audience).status, post(audience=audience).json()["error"]) == (400, "invalid_audience")
+    for state in ("revoked", "rapt_required", "invalid_rapt"):
+        emulator.set(user_state=state)
+        answer = post().json()
+        assert answer["error"] == "invalid_grant"
+        assert answer.get("error_subtype", "revoked") == state
+
+
+def test_key_of_a_file_signs_until_it_is_deleted(emulator):
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    file = emulator.key_file()
+    key = serialization.load_pem_private_key(file["private_key"].encode(), None)
+
+    def trade(kid):
+        now = int(time.time())
+        claims = {"iss": emulator.email, "aud": "https://oauth2.googleapis.com/token", "iat": now, "exp": now + 3600,
+                  "target_audience": CLIENT_ID}
+        def encode(data):
+            return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+        text = ".".join(encode(json.dumps(part).encode()) for part in (
+            {"alg": "RS256", "kid": kid, "typ": "JWT"}, claims))
+        signature = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+        return exchange(emulator, f"{text}.{encode(signature)}")
+
+    emulator.verify(trade(file["private_key_id"]).json()["id_token"], CLIENT_ID)
+    assert trade("0" * 40).json()["error_description"] == "Invalid JWT Signature."
+    emulator.delete_key(file["private_key_id"])
+    assert trade(file["private_key_id"]).json()["error_description"] == "Invalid JWT Signature."
 
 
 # --- certificates

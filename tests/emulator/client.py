@@ -87,6 +87,13 @@ class Emulator:
     def rotate(self, which="google", keep_old=True, make=True):
         return self._call("POST", "/rotate", {"which": which, "keep_old": keep_old, "make": make})
 
+    def key_file(self, email=None):
+        """A service_account file for the account, with a key of its own."""
+        return self._call("POST", "/key", {"email": email or self.email})
+
+    def delete_key(self, kid, email=None):
+        self._call("POST", "/delete-key", {"email": email or self.email, "kid": kid})
+
     def revoke(self, renew=True):
         self._call("POST", "/revoke", {"renew": renew})
 

@@ -13,6 +13,8 @@ POST /fault    {"service", "kind", "match", "times", "after", "seconds", ...} ->
 POST /unfault  {} or {"service"} or {"id"}
 POST /mint     {"claims", "key": "google" | "account" | "stranger"} -> {"token"}
 POST /rotate   {"which": "google" | "account", "keep_old", "make"}: new signing keys; see World.rotate
+POST /key      {"email"} -> a service_account file: a further key of the account's
+POST /delete-key  {"email", "kid"}: one of those
 POST /revoke   {"renew"}: all access tokens die; with "renew" the metadata server notices
 
 Services: metadata, iam, token-endpoint, certs, app.
@@ -49,6 +51,8 @@ class Control:
             ("POST", "/unfault"): self._unfault,
             ("POST", "/mint"): self._mint,
             ("POST", "/rotate"): self._rotate,
+            ("POST", "/key"): lambda request, body: self._world.make_file_key(body["email"]),
+            ("POST", "/delete-key"): self._delete_key,
             ("POST", "/revoke"): self._revoke,
         }
 
@@ -168,6 +172,10 @@ class Control:
         self._world.rotate(body.get("which", "google"), body.get("keep_old", True),
                            body.get("make", True))
         return self._keys(None, None)
+
+    def _delete_key(self, _request, body):
+        self._world.delete_file_key(body["email"], body["kid"])
+        return {}
 
     def _revoke(self, _request, body):
         self._world.revoke_access_tokens(body.get("renew", True))

@@ -223,7 +223,7 @@ class IamCredentials(GoogleService):
                                 f"Permission '{name}' denied on resource (or it may not exist).",
                                 error_info("IAM_PERMISSION_DENIED", "iam.googleapis.com", permission=name))
             member = match[1]
-        known = caller.email in self.world.known_accounts()
+        known = caller.email in [*self.world.known_accounts(), settings.user_email]
         if not settings.role or not known or not self._grants(member, account):
             raise self.refuse("IAM_PERMISSION_DENIED", request)
 

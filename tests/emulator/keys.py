@@ -63,6 +63,11 @@ class SigningKey:
         return {"alg": "RS256", "e": "AQAB", "kid": self.kid, "kty": "RSA",
                 "n": b64url(n.to_bytes((n.bit_length() + 7) // 8, "big")), "use": "sig"}
 
+    def pem(self):
+        """The private key as key files have it: PKCS#8."""
+        return self._private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                           serialization.NoEncryption()).decode()
+
     def certificate(self, common_name):
         """The key as a self-signed X.509 certificate in PEM, the older form of publication."""
         if common_name not in self._certificates:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Google's OAuth 2.0 token endpoint: believes only assertions it has verified."""
 
+import re
 import urllib.parse
 
 import gullible
@@ -22,8 +23,20 @@ def oauth_error(error, description, status=400):
     return Refusal(status, {"error": error, "error_description": description})
 
 
+def project_of(client_id):
+    """The number in front of an OAuth client's id; None where it is none."""
+    match = re.fullmatch(r"([0-9]+)-[a-z0-9]+\.apps\.googleusercontent\.com", client_id)
+    return match and match[1]
+
+
 def always(error, description, status=400):
     return lambda service, request: oauth_error(error, description, status)
+
+
+def reauth(subtype):
+    return lambda service, request: Refusal(400, {
+        "error": "invalid_grant", "error_description": f"reauth related error ({subtype})", "error_subtype": subtype,
+        "error_uri": "https://support.google.com/a/answer/9368756"})
 
 
 class TokenEndpoint(GoogleService):
@@ -42,6 +55,9 @@ class TokenEndpoint(GoogleService):
                                "method, or client not authorized for any of the scopes requested.", 401),
         "client": always("invalid_client", "The OAuth client was not found.", 401),
         "revoked": always("invalid_grant", "Token has been expired or revoked."),
+        "rapt_required": reauth("rapt_required"),
+        "invalid_rapt": reauth("invalid_rapt"),
+        "project": always("invalid_audience", "The audience client and the client need to be in the same project."),
         "internal_failure": always("internal_failure", "Backend Error", 500),
         "temporarily_unavailable": always("temporarily_unavailable", "Please try again later.", 503),
     }
@@ -120,7 +136,8 @@ class TokenEndpoint(GoogleService):
         issuer = claims.get("iss")
         if issuer not in world.known_accounts() or world.settings.account_state != "ok":
             raise self.refuse("account")
-        if not jwt.is_signed_by(world.account_key(issuer)):
+        # A kid, where there is one, says which of its keys it is.
+        if not any(jwt.is_signed_by(key) for key in world.keys_of(issuer)):
             raise self.refuse("signature")
         if claims.get("aud") not in world.settings.token_audiences:
             raise self.refuse("audience")
@@ -144,12 +161,16 @@ class TokenEndpoint(GoogleService):
             raise self.refuse("client")
         if form.get("refresh_token") != settings.user_refresh_token:
             raise self.refuse("revoked")
+        if settings.user_state != "ok":
+            raise self.refuse(settings.user_state)
         audience = form.get("audience") or form.get("target_audience")
         if audience:
+            if project_of(audience) != project_of(settings.user_client_id):
+                raise self.refuse("project")
             claims = world.id_token_claims(audience, settings.user_email, azp=settings.user_client_id)
             claims.update(sub="107000000000000000001", hd=settings.user_email.partition("@")[2])
             return {"id_token": world.sign_id_token(claims, request.fault)}
-        scopes = form.get("scope", "openid https://www.googleapis.com/auth/userinfo.email")
+        scopes = form.get("scope", " ".join(settings.user_scopes))
         life = settings.access_token_life
         token = world.issue_access_token(settings.user_email, scopes.split(), life)
         return {"access_token": token.value, "expires_in": life, "scope": scopes, "token_type": "Bearer"}

@@ -65,6 +65,9 @@ class Settings:
     user_client_id: str = "123456789012-desktopclient.apps.googleusercontent.com"
     user_client_secret: str = "EXAMPLE-CLIENT-SECRET"
     user_refresh_token: str = "EXAMPLE/REFRESH-TOKEN"
+    user_scopes: list = dataclasses.field(
+        default_factory=lambda: ["openid", "https://www.googleapis.com/auth/userinfo.email", CLOUD_PLATFORM])
+    user_state: str = "ok"                  # or "revoked", "rapt_required", "invalid_rapt"
 
     # The application behind Identity-Aware Proxy
     iap_mode: str = "today"                 # or "2018"
@@ -77,7 +80,8 @@ class Settings:
     certs_age: int = 120
 
 
-CHOICES = {"account_state": ("ok", "disabled", "deleted"), "iap_mode": ("today", "2018")}
+CHOICES = {"account_state": ("ok", "disabled", "deleted"), "iap_mode": ("today", "2018"),
+           "user_state": ("ok", "revoked", "rapt_required", "invalid_rapt")}
 MAY_BE_NULL = ("universe", "iap_members", "grants")
 
 
@@ -95,6 +99,7 @@ class World:
         self._initial = initial_settings
         self.settings = copy.deepcopy(initial_settings)
         self._key_of = {}
+        self._file_keys = {}                        # email -> keys handed out as files, by kid
         self.account_key(initial_settings.email)
         self.google_keys = [keys.SigningKey()]      # the first one signs, all are published
         self._old_keys = collections.deque()        # Google's, no longer published
@@ -156,6 +161,28 @@ class World:
         if email not in self._key_of:
             self._key_of[email] = keys.SigningKey()
         return self._key_of[email]
+
+    def keys_of(self, email):
+        """All keys that sign for an account: Google's own for it, and those in files."""
+        return [self.account_key(email), *self._file_keys.get(email, {}).values()]
+
+    def make_file_key(self, email):
+        """What the console downloads for it."""
+        key = keys.SigningKey()
+        self._file_keys.setdefault(email, {})[key.kid] = key
+        # What stands around it is the same in all keys.
+        self.remember("private key", "".join(key.pem().splitlines()[2:-1]))
+        return {
+            "type": "service_account", "project_id": self.settings.project, "private_key_id": key.kid,
+            "private_key": key.pem(), "client_email": email, "client_id": self.unique_id(email),
+            "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": "https://oauth2.googleapis.com/token",
+            "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
+            "client_x509_cert_url": f"https://www.googleapis.com/robot/v1/metadata/x509/{email}",
+            "universe_domain": "googleapis.com",
+        }
+
+    def delete_file_key(self, email, kid):
+        del self._file_keys[email][kid]
 
     def unique_id(self, email):
         if email == self.settings.email:
