@@ -278,6 +278,28 @@ audience_failure(enum cause cause, const char *audience, const char *shown,
 	return r;
 }
 
+/* Google's own keys change now and then; one in a file is gone for good. */
+static int
+signature_failure(const struct http_response *re,
+		  const struct token_endpoint_ask *ask, struct err *e)
+{
+	char shown[TEXT_SHOW_SIZE];
+	int r;
+
+	if (!ask->key_id)
+		return unavailable(re, e, "the signature is not believed; the key "
+				   "may just have been changed");
+	r = err_set(e, ERR_GOOGLE, "token endpoint: %s: the key %s of the "
+		    "credentials is not accepted: it was deleted or disabled",
+		    ask->email, text_show_str(shown, ask->key_id));
+	if (e)
+		e->scope = ERR_SCOPE_ACCOUNT;
+	err_hint(e, "gcloud iam service-accounts keys list --iam-account=%s; a new "
+		 "one: gcloud iam service-accounts keys create FILE "
+		 "--iam-account=%s", ask->email, ask->email);
+	return r;
+}
+
 static int
 failure(const struct http_response *re, const struct complaint *c,
 	enum cause cause, const struct token_endpoint_ask *ask, struct err *e)
@@ -294,8 +316,7 @@ failure(const struct http_response *re, const struct complaint *c,
 	case CAUSE_ACCOUNT:
 		return account_failure(ask->email, shown, e);
 	case CAUSE_SIGNATURE:
-		return unavailable(re, e, "the signature is not believed; the key "
-				   "may just have been changed");
+		return signature_failure(re, ask, e);
 	case CAUSE_AUDIENCE:
 	case CAUSE_PROJECT:
 		return audience_failure(cause, ask->audience, shown, e);

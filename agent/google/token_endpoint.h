@@ -31,6 +31,7 @@ void token_endpoint_refresh_request(const char *url,
 /* What was asked, for words about a refusal. */
 struct token_endpoint_ask {
 	const char *email;	/* the account's; NULL: by a user's refresh token */
+	const char *key_id;	/* of a key in a file; NULL: Google signed */
 	const char *audience;	/* of an ID token; NULL: an access token */
 	int64_t now;		/* Unix seconds, by this machine */
 };

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "google/endpoints.h"
 #include "token/account_source.h"
 #include "token/clock.h"
 
@@ -47,10 +48,23 @@ account_not_told(struct account *a, const struct err *e)
 	a->last_error = *e;
 	a->last_error.kind = ERR_UNAVAILABLE;	/* nobody knows yet, that is all */
 	a->failed = true;
+	a->denied = e->kind == ERR_GOOGLE && a->source->denial_counts;
 	if (a->state != ACCOUNT_FOUND)
 		ask_later(a, a->state == ACCOUNT_NONE ? a->opt.none_usec
 			     : MAX(a->delay, wish));
 	a->delay = MIN(2 * a->delay, a->opt.discover_max_usec);
+	if (a->denied) {
+		account_wait_tell(a, &a->waits, NULL, e);
+		account_wait_tell(a, &a->token_waits, NULL, e);
+	}
+}
+
+static int
+account_denial(const struct account *a, struct err *e)
+{
+	*e = a->last_error;
+	e->kind = ERR_GOOGLE;
+	return err_kind_errno(e->kind);
 }
 
 static int
@@ -157,6 +171,8 @@ account_when_found(struct account *a, const uint64_t *deadline,
 		return 1;
 	if (a->state == ACCOUNT_NONE)
 		return metadata_no_account(e);
+	if (a->failed && a->denied)
+		return account_denial(a, e);
 	return account_wait_new(a, &a->waits, deadline, done, NULL, userdata, ret,
 				e);
 }
@@ -201,6 +217,8 @@ account_access_token(struct account *a, const uint64_t *deadline,
 		return 1;
 	}
 
+	if (a->state != ACCOUNT_FOUND && a->failed && a->denied)
+		return account_denial(a, e);
 	if (a->state == ACCOUNT_FOUND && !a->asking_access) {
 		r = ask_access(a, e);
 		if (r < 0)
@@ -242,6 +260,25 @@ account_alloc(const struct account_source *source, const char *name,
 	TAILQ_INIT(&a->waits);
 	TAILQ_INIT(&a->token_waits);
 	return a;
+}
+
+static char **
+list_of(const char *s)
+{
+	char **list = xcalloc(2, sizeof(*list));
+
+	list[0] = xstrdup(s);
+	return list;
+}
+
+struct metadata_account
+account_info(const char *email, const char *alias)
+{
+	return (struct metadata_account){
+		.email = xstrdup(email),
+		.scopes = list_of(SCOPE_CLOUD_PLATFORM),
+		.aliases = list_of(alias),
+	};
 }
 
 void

@@ -23,6 +23,7 @@
 struct account;
 struct account_wait;
 struct clock;
+struct credential;
 
 struct account_options {
 	uint64_t discover_first_usec;	/* delay after a failure, doubling */
@@ -71,6 +72,14 @@ enum account_state {
 	ACCOUNT_FOUND,
 	ACCOUNT_NONE		/* the VM has no service account */
 };
+
+/* The account of a key file, known from the start; c outlives it.  And whoever
+   signed in, who is sought as the VM's own account is. */
+struct account *account_keyfile_new(const struct account_setup *s, const char *name,
+				    const struct credential *c);
+int account_user_new(const struct account_setup *s, const char *name,
+		     const struct credential *c, struct account **ret,
+		     struct err *e);
 
 /* As the configuration and callers have it: "default". */
 const char *account_name(const struct account *a);

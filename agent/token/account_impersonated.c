@@ -128,13 +128,7 @@ account_impersonated_new(const struct account_setup *s, const char *name,
 			 char *const *delegates)
 {
 	struct account *a = account_alloc(&source_impersonated, name, s);
-	char *const scopes[] = { (char *)SCOPE_CLOUD_PLATFORM, NULL };
-	char *const aliases[] = { (char *)name, NULL };
-	struct metadata_account info = {
-		.email = xstrdup(email),
-		.scopes = strings_copy(scopes),
-		.aliases = strings_copy(aliases),
-	};
+	struct metadata_account info = account_info(email, name);
 
 	free(a->delegates);
 	a->delegates = strings_copy(delegates);

@@ -32,7 +32,8 @@ struct account {
 	bool flavored;
 	struct metadata_account info;	/* while found */
 	struct err last_error;
-	bool failed;			/* last_error is set */
+	bool failed;			/* last_error is set, */
+	bool denied;			/* and was a denial: see denial_counts */
 
 	bool asking;			/* who it is */
 	sd_event_source *timer;		/* the next question */
@@ -49,6 +50,8 @@ struct account {
 
 struct account_source {
 	const char *name;
+	/* Google's "no" to who it is is an answer for all who wait. */
+	bool denial_counts;
 	size_t account_size;	/* of its own, which begins with a struct account */
 	/* Who is it?  Ends later in one of account_found(), account_none() and
 	   account_not_told(); or at once, with a negative return.  NULL: it is
@@ -65,6 +68,9 @@ struct account_source {
 /* An account of this source; freed with account_free() whatever becomes of it. */
 struct account *account_alloc(const struct account_source *source,
 			      const char *name, const struct account_setup *s);
+/* Of an account that no metadata server describes: it may do all that its roles
+   allow, and alias is its other name. */
+struct metadata_account account_info(const char *email, const char *alias);
 /* It is this one, and stays it.  info is taken over. */
 void account_known(struct account *a, struct metadata_account *info);
 /* Or: ask from the loop, from now on. */

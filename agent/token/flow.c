@@ -10,6 +10,8 @@ static const struct flow_ops *const flows[] = {
 	&flow_signblob,
 	&flow_generate,
 	&flow_metadata,
+	&flow_keyfile,
+	&flow_user,
 };
 
 const struct flow_ops *
@@ -24,7 +26,7 @@ flow_find(const char *name)
 const char *
 flow_names(void)
 {
-	return "signblob, generate, metadata";
+	return "signblob, generate, metadata, keyfile, user";
 }
 
 /* Variants. */

@@ -19,6 +19,7 @@
 #include "token/keyring.h"
 #include "token/token.h"
 
+struct credential;
 struct fetch;
 struct flows;
 
@@ -46,6 +47,7 @@ struct flow_context {
 	struct http_client *http;
 	const struct endpoints *at;
 	struct account *account;
+	const struct credential *credential;	/* of a file; NULL: none */
 	struct keyring *keyring;
 	struct clock *clock;
 	struct flows *flows;		/* for flow_any, which chooses among them */
@@ -90,7 +92,7 @@ struct fetch {
 
 /* By its configured name; NULL if there is none. */
 const struct flow_ops *flow_find(const char *name);
-/* The names, for messages: "signblob, generate, metadata". */
+/* The names, for messages: "signblob, generate, metadata, keyfile, user". */
 const char *flow_names(void);
 
 /* A token_key's variant begins with its format: "standard" (which "" is, too),
@@ -129,3 +131,5 @@ extern const struct flow_ops flow_access;	/* stands in no table */
 extern const struct flow_ops flow_generate;
 extern const struct flow_ops flow_signblob;
 extern const struct flow_ops flow_metadata;
+extern const struct flow_ops flow_keyfile;
+extern const struct flow_ops flow_user;

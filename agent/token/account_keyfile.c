@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Source "keyfile": the account whose key is in a file.  Its access token is had
+   for an assertion that is signed here. */
+
+#include "google/endpoints.h"
+#include "token/account_source.h"
+#include "token/credential.h"
+
+struct account_keyfile {
+	struct account base;
+	const struct credential *credential;
+	struct http_call *call;
+};
+
+static http_done_fn on_access;
+
+static int
+keyfile_ask_access(struct account *a, struct err *e)
+{
+	struct account_keyfile *k = container_of(a, struct account_keyfile, base);
+	_cleanup_(secret_freep) char *assertion = NULL;
+	struct http_request q = { 0 };
+	int64_t date;
+	int r = credential_assertion(k->credential, a->clock, NULL,
+				     SCOPE_CLOUD_PLATFORM, &assertion, &date, e);
+
+	if (r < 0)
+		return r;
+	token_endpoint_assertion_request(a->at->token, assertion, &q);
+	q.payer = HTTP_PAYER_ACCESS;
+	return http_client_start(a->http, &q, &a->access_deadline, on_access, k,
+				 &k->call, e);
+}
+
+static void
+on_access(void *userdata, const struct http_response *re,
+	  const struct err *failed)
+{
+	struct account_keyfile *k = userdata;
+	_cleanup_(secret_freep) char *text = NULL;
+	struct token_endpoint_ask ask = {
+		.email = k->base.info.email,
+		.key_id = k->credential->file->key_id,
+	};
+	uint64_t life;
+	struct err e;
+
+	if (failed)
+		return account_access_failed(&k->base, failed);
+	clock_learn(k->base.clock, re);
+	ask.now = clock_now(k->base.clock).wall / (int64_t)USEC_PER_SEC;
+	if (token_endpoint_access_token_response(re, &ask, &text, &life, NULL,
+						 &e) < 0)
+		return account_access_failed(&k->base, &e);
+	account_access_came(&k->base, text, life);
+}
+
+static void
+keyfile_cancel_access(struct account *a)
+{
+	struct account_keyfile *k = container_of(a, struct account_keyfile, base);
+
+	k->call = http_call_free(k->call);
+}
+
+static const struct account_source source_keyfile = {
+	.name = "keyfile",
+	.account_size = sizeof(struct account_keyfile),
+	.ask_access = keyfile_ask_access,
+	.cancel_access = keyfile_cancel_access,
+	.clear = keyfile_cancel_access,
+};
+
+struct account *
+account_keyfile_new(const struct account_setup *s, const char *name,
+		    const struct credential *c)
+{
+	struct account *a = account_alloc(&source_keyfile, name, s);
+	struct metadata_account info = account_info(c->file->email, name);
+
+	container_of(a, struct account_keyfile, base)->credential = c;
+	account_known(a, &info);
+	return a;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+#include <string.h>
+
+#include "base/b64.h"
+#include "google/endpoints.h"
+#include "token/credential.h"
+#include "token/jwt.h"
+
+static int
+load_key(struct credential *c, struct err *e)
+{
+	const char *pem = c->file->private_key;
+	int r = rs256_key_from_pem(pem, strlen(pem), &c->key, e);
+
+	if (r < 0)
+		return err_set(e, ERR_REQUEST, "private_key is no RSA key that "
+			       "could be used (%s)", e ? e->msg : "");
+	c->file->private_key = secret_free(c->file->private_key);
+	return 0;
+}
+
+int
+credential_new(struct credfile *file, struct credential **ret, struct err *e)
+{
+	_cleanup_(credential_freep) struct credential *c = xcalloc(1, sizeof(*c));
+	int r = 0;
+
+	c->file = file;
+	if (file->type == CREDFILE_SERVICE_ACCOUNT)
+		r = load_key(c, e);
+	if (file->type == CREDFILE_IMPERSONATED) {
+		r = credential_new(TAKE_PTR(file->source), &c->source, e);
+		if (r < 0)
+			r = err_prefix(e, r, "source_credentials");
+	}
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+struct credential *
+credential_free(struct credential *c)
+{
+	if (!c)
+		return NULL;
+
+	rs256_key_free(c->key);
+	credential_free(c->source);
+	credfile_free(c->file);
+	free(c);
+	return NULL;
+}
+
+void
+credential_set_times(struct credential *c, uint64_t life_usec,
+		     uint64_t backdate_usec)
+{
+	c->assertion_life_usec = life_usec;
+	c->assertion_backdate_usec = backdate_usec;
+	if (c->source)
+		credential_set_times(c->source, life_usec, backdate_usec);
+}
+
+int
+credential_assertion(const struct credential *c, const struct clock *clock,
+		     const char *target_audience, const char *scope, char **ret,
+		     int64_t *ret_date, struct err *e)
+{
+	_cleanup_(freep) char *input = NULL, *signature = NULL;
+	int64_t date = clock_date(clock);
+	int64_t iat = date - (int64_t)(c->assertion_backdate_usec / USEC_PER_SEC);
+	unsigned char *bytes;
+	size_t len;
+	int r;
+
+	input = jwt_assertion_input(&(struct jwt_assertion){
+		.kid = c->file->key_id,
+		.iss = c->file->email,
+		.aud = TOKEN_AUDIENCE,
+		.iat = iat,
+		.exp = iat + (int64_t)(c->assertion_life_usec / USEC_PER_SEC),
+		.target_audience = target_audience,
+		.scope = scope,
+	});
+	r = rs256_sign(c->key, input, strlen(input), &bytes, &len, e);
+	if (r < 0)
+		return r;
+	signature = b64url_encode(bytes, len);
+	explicit_bzero(bytes, len);
+	free(bytes);
+	*ret = jwt_join(input, signature);
+	*ret_date = date;
+	explicit_bzero(signature, strlen(signature));
+	return 0;
+}
+
+struct token_endpoint_user
+credential_user(const struct credential *c)
+{
+	return (struct token_endpoint_user){
+		.client_id = c->file->client_id,
+		.client_secret = c->file->client_secret,
+		.refresh_token = c->file->refresh_token,
+	};
+}
+
+static bool
+same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* The same key id is the same key: Google never gives one twice. */
+bool
+credential_same(const struct credential *a, const struct credential *b)
+{
+	const struct credfile *x, *y;
+
+	if (!a || !b)
+		return a == b;
+	x = a->file;
+	y = b->file;
+	for (size_t i = 0; i < CREDFILE_DELEGATES_MAX; i++)
+		if (!same(x->delegates[i], y->delegates[i]))
+			return false;
+	return x->type == y->type && same(x->email, y->email) &&
+	       same(x->key_id, y->key_id) && same(x->client_id, y->client_id) &&
+	       same(x->client_secret, y->client_secret) &&
+	       same(x->refresh_token, y->refresh_token) &&
+	       credential_same(a->source, b->source);
+}
+
+bool
+credential_renew(struct credential *c, struct credential *from)
+{
+	struct credential old;
+
+	if (!c || !from || c->file->type != CREDFILE_SERVICE_ACCOUNT ||
+	    from->file->type != CREDFILE_SERVICE_ACCOUNT ||
+	    strcmp(c->file->email, from->file->email) != 0)
+		return false;
+	old = *c;
+	c->file = from->file;
+	c->key = from->key;
+	from->file = old.file;
+	from->key = old.key;
+	return true;
+}

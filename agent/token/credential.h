@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What a credential file says, ready for use: a key that signs, or somebody's
+   refresh token.  Pure. */
+
+#include "base/base.h"
+#include "base/err.h"
+#include "google/credfile.h"
+#include "google/token_endpoint.h"
+#include "token/clock.h"
+#include "token/rs256.h"
+
+struct credential {
+	struct credfile *file;		/* its private key wiped: it is in key */
+	struct rs256_key *key;		/* service_account, else NULL */
+	struct credential *source;	/* of an impersonated account, else NULL */
+	uint64_t assertion_life_usec;	/* of those that key signs */
+	uint64_t assertion_backdate_usec;
+};
+
+/* Takes file over.  ERR_REQUEST where its private key is none. */
+int credential_new(struct credfile *file, struct credential **ret, struct err *e);
+struct credential *credential_free(struct credential *c);
+DEFINE_CLEANUP(struct credential *, credential_free)
+
+/* When assertions are made, and for how long. */
+void credential_set_times(struct credential *c, uint64_t life_usec,
+			  uint64_t backdate_usec);
+
+/* An assertion of the account's, signed, for one of target_audience and scope;
+   freed with secret_free().  *ret_date: by clock_date(). */
+int credential_assertion(const struct credential *c, const struct clock *clock,
+			 const char *target_audience, const char *scope,
+			 char **ret, int64_t *ret_date, struct err *e);
+
+/* Of an authorized_user; borrows from c. */
+struct token_endpoint_user credential_user(const struct credential *c);
+
+/* Put another key of the same service account in place of c's, while it is in use;
+   c has it then, and from what it had.  False where they are not two such. */
+bool credential_renew(struct credential *c, struct credential *from);
+
+/* Do both say the same? */
+bool credential_same(const struct credential *a, const struct credential *b);
