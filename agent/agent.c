@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "agent_parts.h"
+#include "config_credentials.h"
 #include "base/log.h"
 #include "lockdown.h"
 #include "service.h"
@@ -127,6 +128,7 @@ agent_upstream_clear(struct agent_upstream *up)
 {
 	broker_free(up->broker);
 	accounts_free(up->accounts);
+	account_free(up->source);
 	keyring_free(up->keyring);
 	clock_free(up->clock);
 	values_free(up->values);
@@ -317,10 +319,13 @@ void
 agent_say_rules(const struct agent *agent)
 {
 	const struct config *c = agent->config;
+	const char *note = config_credentials_note(c);
 
 	log_info(LOG_NO_FIELDS, "gce-oidc-agent %s serves %s, %zu rules",
 		 PACKAGE_VERSION, agent->own.path ?: "the sockets passed in",
 		 policy_len(c->policy));
+	if (note)
+		log_warning(LOG_NO_FIELDS, "%s", note);
 	if (c->at.test)
 		log_warning(LOG_NO_FIELDS, "TEST ENDPOINTS ARE IN USE "
 			    "(test-endpoints = yes): tokens come from %s, not from "

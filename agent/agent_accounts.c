@@ -93,6 +93,7 @@ add_account(struct agent *agent, struct account *a,
 		.http = agent->up.http,
 		.at = &c->at,
 		.account = a,
+		.credential = c->credential,
 		.keyring = agent->up.keyring,
 		.clock = agent->up.clock,
 		.opt = c->flow,
@@ -121,6 +122,40 @@ add_impersonated(struct agent *agent, const struct config_account *as,
 	return 0;
 }
 
+/* The default account's: an account of its file, or the VM's own. */
+static int
+new_default(struct agent *agent, const struct account_setup *setup,
+	    struct account **ret, struct err *e)
+{
+	static const struct account_ops quiet = { .changed = NULL };
+	const struct credential *c = agent->config->credential;
+	struct account **source = &agent->up.source;
+	struct account_setup hidden = *setup;
+	int r;
+
+	if (!c)
+		return account_metadata_new(setup, ret, e);
+	if (c->file->type == CREDFILE_SERVICE_ACCOUNT) {
+		*ret = account_keyfile_new(setup, "default", c);
+		return 0;
+	}
+	if (c->file->type == CREDFILE_AUTHORIZED_USER)
+		return account_user_new(setup, "default", c, ret, e);
+
+	/* By whose access token: no account that anybody could ask for. */
+	hidden.ops = &quiet;
+	if (c->source->file->type == CREDFILE_SERVICE_ACCOUNT) {
+		*source = account_keyfile_new(&hidden, "source", c->source);
+	} else {
+		r = account_user_new(&hidden, "source", c->source, source, e);
+		if (r < 0)
+			return r;
+	}
+	*ret = account_impersonated_new(setup, "default", c->file->email,
+					*source, c->file->delegates);
+	return 0;
+}
+
 int
 agent_new_accounts(struct agent *agent, struct err *e)
 {
@@ -136,9 +171,13 @@ agent_new_accounts(struct agent *agent, struct err *e)
 
 	fetch_keys(agent);
 	agent->up.accounts = accounts_new();
-	r = account_metadata_new(&setup, &a, e);
+	r = new_default(agent, &setup, &a, e);
 	if (r >= 0)
 		r = add_account(agent, a, c->flows, e);
+	if (r >= 0 && account_state(a) == ACCOUNT_FOUND) {
+		say_found(a);
+		flows_account_changed(accounts_default(agent->up.accounts)->flows);
+	}
 	for (size_t i = 0; r >= 0 && i < c->accounts.n; i++)
 		r = add_impersonated(agent, c->accounts.v[i], &setup, e);
 	return r;

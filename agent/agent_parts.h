@@ -15,6 +15,7 @@
 struct agent_upstream {
 	struct http_client *http;
 	struct accounts *accounts;
+	struct account *source;		/* an impersonated default's; or NULL */
 	struct keyring *keyring;
 	struct clock *clock;
 	struct broker *broker;

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "config.h"
+#include "config_credentials.h"
 #include "config_names.h"
 #include "config_table.h"
 #include "config_value.h"
@@ -54,6 +55,7 @@ struct loader {
 	char *name;			/* the section's, or NULL */
 	struct policy_rule *rule;	/* of these two at most one; */
 	struct config_account *account;	/* none: a section of the table */
+	bool by_hand;
 	config_note_fn *note;
 	void *userdata;
 };
@@ -377,14 +379,11 @@ finish(struct loader *l, struct err *e)
 		r = check_upstream(l, e);
 	if (r >= 0)
 		r = check_warm(l, e);
-	if (r < 0)
-		return r;
-	if (!l->c->flows[0])
-		return option_error(l, "account", "flows",
-				    err_set(e, ERR_REQUEST,
-					    "none left: there is %s",
-					    flow_names()), e);
-	r = config_accounts_check(&l->c->accounts, e);
+	if (r >= 0)
+		r = config_accounts_check(&l->c->accounts, e);
+	if (r >= 0)
+		r = config_credentials_check(l->c, l->by_hand, l->note,
+					     l->userdata, e);
 	if (r < 0)
 		return r;
 	set_constants(l->c);
@@ -446,7 +445,8 @@ config_load(const struct config_paths *paths, bool by_hand,
 	    struct config **ret, struct err *e)
 {
 	_cleanup_(config_freep) struct config *c = xcalloc(1, sizeof(*c));
-	struct loader l = { .c = c, .note = note, .userdata = userdata };
+	struct loader l = { .c = c, .by_hand = by_hand, .note = note,
+			    .userdata = userdata };
 	struct policy_names names;
 	struct config_names read;
 	int r;
@@ -465,15 +465,6 @@ config_load(const struct config_paths *paths, bool by_hand,
 	return r < 0 ? r : 0;
 }
 
-char **
-config_warm_free(char **list)
-{
-	for (size_t i = 0; list && list[i]; i++)
-		free(list[i]);
-	free(list);
-	return NULL;
-}
-
 struct config *
 config_free(struct config *c)
 {
@@ -485,6 +476,8 @@ config_free(struct config *c)
 	endpoints_clear(&c->at);
 	free(c->ca_file);
 	free(c->proxy);
+	free(c->credentials);
+	credential_free(c->credential);
 	config_warm_free(c->warm);
 	config_accounts_clear(&c->accounts);
 	free(c);

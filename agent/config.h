@@ -23,6 +23,7 @@
 #include "token/account.h"
 #include "token/broker.h"
 #include "token/clock.h"
+#include "token/credential.h"
 #include "token/flows.h"
 
 struct config {
@@ -42,6 +43,8 @@ struct config {
 	unsigned peer_share;		/* percent of whatever peers share */
 	struct values_options values;
 	struct api_options api;
+	char *credentials;		/* of account default: a path, or adc */
+	struct credential *credential;	/* what that holds; NULL: none */
 	/* of account default; NULL ends */
 	const struct flow_ops *flows[FLOWS_MAX + 1];
 	struct config_accounts accounts;	/* but for default */

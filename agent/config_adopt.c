@@ -82,7 +82,8 @@ config_compare(const struct config *running, const struct config *new)
 {
 	enum config_change change = CONFIG_SAME_UPSTREAM;
 
-	if (!accounts_same(&running->accounts, &new->accounts))
+	if (!accounts_same(&running->accounts, &new->accounts) ||
+	    !credential_same(running->credential, new->credential))
 		return CONFIG_OTHER_IDENTITY;
 	for (size_t i = 0; i < config_options_len; i++) {
 		const struct config_option *o = &config_options[i];

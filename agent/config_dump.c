@@ -62,6 +62,17 @@ dump_account(const struct config *c, const struct config_account *a,
 		}, true);
 }
 
+/* Which ones these are by default the credentials say. */
+static char *
+flows_text(const struct config *c)
+{
+	struct buf b = BUF_INIT(1024);
+
+	for (size_t i = 0; c->flows[i]; i++)
+		buf_addf(&b, "%s%s", i ? " " : "", c->flows[i]->name);
+	return buf_steal(&b);
+}
+
 /* What holds where nothing was written. */
 static void
 dump_default(const struct config *c, const struct config_option *o,
@@ -74,8 +85,11 @@ dump_default(const struct config *c, const struct config_option *o,
 		.value = (char *)(o->value ?: ""),
 		.origin = (char *)"default",
 	};
+	_cleanup_(freep) char *flows = NULL;
 	const struct config_setting *as;
 
+	if (o->offset == offsetof(struct config, flows))
+		s.value = flows = flows_text(c);
 	if (o->offset == offsetof(struct config, at.metadata)) {
 		s.value = c->at.metadata;
 		if (c->metadata_configured)

@@ -149,6 +149,15 @@ parse_flows(const struct config_option *o _unused_, const char *value,
 	return config_flows_add(ret, value, e);
 }
 
+char **
+config_warm_free(char **list)
+{
+	for (size_t i = 0; list && list[i]; i++)
+		free(list[i]);
+	free(list);
+	return NULL;
+}
+
 static int
 warm_add(char ***list, char *audience, struct err *e)
 {
@@ -241,6 +250,7 @@ const struct config_option config_options[] = {
 	{ "limits", "requests-per-second", parse_rate, AT(api.limit.per_second),
 	  "2", 1, 100000 },
 
+	{ "account", "credentials", parse_string, AT(credentials), NULL, 0, 0 },
 	{ "account", "flows", parse_flows, AT(flows), "signblob metadata", 0, 0 },
 
 	TIMING("metadata-connect", LOCAL(connect_usec), "1s", MS, M),

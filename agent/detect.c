@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Is there a metadata server at all?  Asked only where nobody said so, neither
-   the configuration, nor the firmware, nor a service manager. */
+   the configuration, nor the firmware, nor a service manager.  With credentials of
+   our own nobody needs one. */
 
 #include <stdio.h>
 #include <string.h>
@@ -50,7 +51,8 @@ agent_detect(struct agent *agent, struct err *e)
 {
 	int r;
 
-	if (agent->config->metadata_configured || !service_by_hand() ||
+	if (agent->config->credential || agent->config->metadata_configured ||
+	    !service_by_hand() ||
 	    firmware_is_google())
 		return 0;
 	r = sd_event_add_time_relative(agent->event, &agent->detect, CLOCK_BOOTTIME,

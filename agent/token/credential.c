@@ -131,20 +131,3 @@ credential_same(const struct credential *a, const struct credential *b)
 	       same(x->refresh_token, y->refresh_token) &&
 	       credential_same(a->source, b->source);
 }
-
-bool
-credential_renew(struct credential *c, struct credential *from)
-{
-	struct credential old;
-
-	if (!c || !from || c->file->type != CREDFILE_SERVICE_ACCOUNT ||
-	    from->file->type != CREDFILE_SERVICE_ACCOUNT ||
-	    strcmp(c->file->email, from->file->email) != 0)
-		return false;
-	old = *c;
-	c->file = from->file;
-	c->key = from->key;
-	from->file = old.file;
-	from->key = old.key;
-	return true;
-}

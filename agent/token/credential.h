@@ -37,9 +37,5 @@ int credential_assertion(const struct credential *c, const struct clock *clock,
 /* Of an authorized_user; borrows from c. */
 struct token_endpoint_user credential_user(const struct credential *c);
 
-/* Put another key of the same service account in place of c's, while it is in use;
-   c has it then, and from what it had.  False where they are not two such. */
-bool credential_renew(struct credential *c, struct credential *from);
-
 /* Do both say the same? */
 bool credential_same(const struct credential *a, const struct credential *b);

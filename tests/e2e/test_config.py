@@ -125,9 +125,9 @@ MISTAKES = [
     ("[agent]\nlog-level = loud\n", 2, 'log-level: bad value "loud": expected debug, '
      "info, notice, warning or err"),
     ("[account default]\nflows = conjure\n", 2,
-     "flows: unknown flow conjure: there is signblob, generate, metadata"),
+     "flows: unknown flow conjure: there is signblob, generate, metadata, keyfile, user"),
     ("[account default]\nflows = signblob signblob\n", 2, "flows: flow signblob is named twice"),
-    ("[account default]\nflows =\n", 2, "flows: none left: there is signblob, generate, metadata"),
+    ("[account default]\nflows =\n", 2, "flows: none left: there is signblob, generate, metadata, keyfile, user"),
     # upstream
     ("[upstream]\ntest-endpoints = maybe\n", 2,
      'test-endpoints: bad value "maybe": expected yes or no'),

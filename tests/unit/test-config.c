@@ -577,8 +577,13 @@ static const struct {
 	  ":4: warm: 3 audiences are more than entries or per-peer allow (2)" },
 	{ LEN("[timing]\nentries = 1\n"),
 	  ":2: unknown key entries in [timing]" },
-	{ LEN("[account default]\ncredentials = adc\n"),
-	  ":2: unknown key credentials in [account]" },
+	{ LEN("[account default]\ncredentials = key.json\n"),
+	  ":2: credentials: neither an absolute path nor adc" },
+	{ LEN("[account default]\ncredentials = /nowhere/key.json\n"),
+	  ":2: credentials: /nowhere/key.json: cannot be opened: No such file or "
+	  "directory" },
+	{ LEN("[account default]\nflows = keyfile\n"),
+	  ":2: flows: flow keyfile needs credentials, and there are none" },
 	/* values */
 	{ LEN("[agent]\nlog-level = loud\n"),
 	  ":2: log-level: bad value \"loud\": expected debug, info, notice, "
@@ -632,11 +637,13 @@ static const struct {
 	{ LEN("[limits]\nrequests-per-second = 0\n"),
 	  ":2: requests-per-second: 0 is out of range: 0.001 to 100000" },
 	{ LEN("[account default]\nflows = signblob other\n"),
-	  ":2: flows: unknown flow other: there is signblob, generate, metadata" },
+	  ":2: flows: unknown flow other: there is signblob, generate, "
+	  "metadata, keyfile, user" },
 	{ LEN("[account default]\nflows = signblob\nflows = signblob\n"),
 	  ":3: flows: flow signblob is named twice" },
 	{ LEN("[account default]\nflows =\n"),
-	  ":2: flows: none left: there is signblob, generate, metadata" },
+	  ":2: flows: none left: there is signblob, generate, metadata, "
+	  "keyfile, user" },
 	{ LEN("[cache]\nverify = maybe\n"),
 	  ":2: verify: bad value \"maybe\": expected auto, claims or required" },
 	{ LEN("[upstream]\ncerts = http://127.0.0.1/certs\n"),
