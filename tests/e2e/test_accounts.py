@@ -323,3 +323,51 @@ def test_status_has_every_account_with_its_flows(start_agent, emulator):
     assert [flow["flow"] for flow in found["billing"]["flows"]] == ["generate", "signblob"]
 
 
+
+
+# --- reload
+
+
+def reload(agent, config):
+    agent.configure(config)
+    answer = agent.get("/v1/reload", method="POST", body=b"",
+                       headers={"Content-Type": "application/json"})
+    assert answer.status == 204, answer
+
+
+def test_reload_adds_changes_and_removes_accounts(start_agent, emulator):
+    agent = start_agent(HURRY + ACCOUNTS, ALL)
+    config = agent.config.read_text()
+    assert claims(emulator, token(agent, "billing"))["email"] == BILLING
+
+    reload(agent, config.replace("[account reports]", "[account others]"))
+    refused(token(agent, "reports"), 404, "no account reports")
+    assert claims(emulator, token(agent, "others"))["email"] == REPORTS
+
+    reload(agent, config.replace(f"[account reports]\nemail = {REPORTS}\n", "")
+           .replace(BILLING, REPORTS))
+    assert claims(emulator, token(agent, "billing"))["email"] == REPORTS
+    refused(token(agent, "others"), 404, "no account others")
+    assert face(agent, "").text.splitlines()[2:] == [f"{REPORTS}/", "billing/"]
+
+
+def test_tokens_of_other_accounts_stay_cached_over_a_reload_that_leaves_them(start_agent, emulator):
+    agent = start_agent(HURRY + ACCOUNTS, ALL)
+    first = token(agent, "billing").text
+    reload(agent, agent.config.read_text() + "\n[rule more]\nuser = root\nkind = monitor\n")
+    answer = token(agent, "billing")
+    assert (answer.text, answer.headers["Gce-Oidc-Cache"]) == (first, "hit")
+
+
+def test_one_who_waits_for_an_account_that_a_reload_takes_away_loses_nothing_else(
+        start_agent, emulator):
+    agent = start_agent(HURRY + ACCOUNTS, ALL)
+    wait_for(lambda: token(agent, "default").status == 200, "a token")
+    emulator.fault("iam", "hang", match=f"{BILLING}:generateIdToken", times=1)
+    connection = agent.connection()
+    connection.request("GET", f"/v1/token?audience={AUDIENCE}&account=billing",
+                       headers={"Metadata-Flavor": "Google", "Prefer": "wait=1"})
+    wait_for(lambda: emulator.requests("iam"), "the question to IAM")
+    reload(agent, agent.config.read_text().replace(f"[account billing]\nemail = {BILLING}\n", ""))
+    assert connection.getresponse().status in (403, 404, 504)
+    assert claims(emulator, token(agent, "reports"))["email"] == REPORTS

@@ -426,17 +426,25 @@ every_member_of_the_key_tells_apart(void **state)
 		{ TOKEN_ID, "default", "", "A" },
 		{ TOKEN_ID, "default", "", "a/" },
 		{ TOKEN_ID, "default", "a", "" },
+		{ TOKEN_ID, "defaul", "t", "a" },
 		{ TOKEN_ID, "default", "full", "a" },
 		{ TOKEN_ACCESS, "default", "", "a" },
 	};
 	struct ticket *tickets[ARRAY_SIZE(keys)];
+	static const struct account_ops ops = { .changed = NULL };
+	const struct account_options o = { .none_usec = 0 };
 	struct broker_want want = { .owner = 1, .deadline = UINT64_MAX };
 	struct world *w = *state;
+	struct flow_context other = w->ctx;
 	struct token *t;
 	struct err e;
 
 	w->opt.max_flights = 10;
 	begin(w);
+	accounts_add(w->accounts, &other)->account = account_impersonated_new(
+		&(struct account_setup){
+			.event = w->event, .opt = &o, .ops = &ops,
+		}, "defaul", "other@p.iam.gserviceaccount.com", w->a, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		assert_int_equal(broker_get(w->b, &keys[i], &want, on_token, NULL,
 					    &t, &tickets[i], &e), 0);
