@@ -46,7 +46,7 @@ def b64url(data):
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def call_google(emulator, url, body, content_type, bearer=None):
+def call_google(emulator, url, body=None, content_type=JWT, bearer=None):
     """Status and JSON of an answer of the emulator's, asked past the agent."""
     request = urllib.request.Request(url, data=body, headers={"Content-Type": content_type})
     if bearer:
@@ -78,15 +78,16 @@ def is_worth_more(emulator, jwt):
     return status == 200
 
 
-def account_verifies(emulator, data, signature):
-    """The account's current key has signed these bytes; InvalidSignature where not."""
+def account_verifies(emulator, data, signature, email=EMAIL):
+    """The account's current key has signed these bytes, -> its name; InvalidSignature where not."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
     def number(text):
         return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
 
-    (key,) = emulator.keys()["account"]["keys"]
+    url = urllib.parse.urlsplit(emulator.certs)._replace(path=f"/service_accounts/v1/jwk/{email}").geturl()
+    (key,) = call_google(emulator, url)[1]["keys"]
     rsa.RSAPublicNumbers(number(key["e"]), number(key["n"])).public_key().verify(
         signature, data, padding.PKCS1v15(), hashes.SHA256())
     return key["kid"]

@@ -13,6 +13,7 @@ from signing import (BYTES, EMAIL, JWT, account_verifies, ask_jwt, ask_signature
 from steps import ACCESS, ACCOUNT, HURRY, SIGNATURE, steps, warm_up
 
 HOP = "hop-sa@example-proj-123.iam.gserviceaccount.com"
+BILLING = "billing@example-proj-123.iam.gserviceaccount.com"
 AUDIENCE = "https://app.example.com/*"
 PATTERNS = r"audience = https://app.example.com/\* https://exact.example.com/a 1234-abc.apps.googleusercontent.com"
 ID = "\n[rule id]\npeer = anyone\nhost = any\naudience = **\n"
@@ -26,7 +27,7 @@ def agent(start_agent):
     return start_agent(HURRY, rules=ALL)
 
 
-def jwt_of(answer, emulator):
+def jwt_of(answer, emulator, email=EMAIL):
     """Header and claims of a JWT that the account has really signed."""
     assert answer.status == 200, answer
     assert answer.headers["Content-Type"] == JWT and answer.headers["Cache-Control"] == "no-store"
@@ -36,18 +37,19 @@ def jwt_of(answer, emulator):
 
     def decode(text):
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    kid = account_verifies(emulator, f"{header}.{claims}".encode(), decode(signature))
+    kid = account_verifies(emulator, f"{header}.{claims}".encode(), decode(signature), email)
     assert json.loads(decode(header)) == {"alg": "RS256", "typ": "JWT", "kid": kid}
     assert value["keyId"] == kid
     return json.loads(decode(claims))
 
 
-def signature_of(answer, data, emulator):
+def signature_of(answer, data, emulator, email=EMAIL):
     assert answer.status == 200, answer
     assert answer.headers["Content-Type"] == JWT and answer.headers["Cache-Control"] == "no-store"
     value = json.loads(answer.body)
     assert set(value) == {"keyId", "signedBlob"}
-    assert value["keyId"] == account_verifies(emulator, data, base64.b64decode(value["signedBlob"], validate=True))
+    signature = base64.b64decode(value["signedBlob"], validate=True)
+    assert value["keyId"] == account_verifies(emulator, data, signature, email)
 
 
 # --- /v1/jwt
@@ -189,6 +191,25 @@ def test_body_over_the_limit_is_refused_before_it_has_come(agent):
 def test_account_is_by_name_or_email(agent, query, status, code):
     for answer in (ask_jwt(agent, {"aud": AUDIENCE}, query), ask_signature(agent, V4, query)):
         assert (answer.status, answer.headers["Gce-Oidc-Error"]) == (status, code), answer
+
+
+@pytest.mark.parametrize("delegates", [[], [HOP]], ids=["directly", "by a delegate"])
+def test_named_account_signs_by_impersonation(start_agent, emulator, delegates):
+    config = f"[account billing]\nemail = {BILLING}\ndelegates = {' '.join(delegates)}\n"
+    emulator.set(accounts=[BILLING])
+    agent = start_agent(HURRY + config, rules=rule("jwt", PATTERNS, account="billing") +
+                        rule("sign-any", account="billing", name="bytes"))
+    for name in ("billing", BILLING):
+        claims = jwt_of(ask_jwt(agent, {"aud": AUDIENCE}, f"?account={name}"), emulator, BILLING)
+        assert claims["iss"] == claims["sub"] == BILLING
+        signature_of(ask_signature(agent, b"x", f"?account={name}"), b"x", emulator, BILLING)
+    bodies = [json.loads(record["body"]) for record in emulator.requests("iam") if ":sign" in record["target"]]
+    assert [body.get("delegates", []) for body in bodies] == [
+        [f"projects/-/serviceAccounts/{email}" for email in delegates]] * 4
+    refused(ask_jwt(agent, {"aud": AUDIENCE, "iss": EMAIL}, "?account=billing"), 400, "bad-request")
+    # What one account's rule gives is nothing of another's.
+    refused(ask_jwt(agent, {"aud": AUDIENCE}), 403, "denied-by-policy")
+    refused(ask_signature(agent, b"x", "?account=default"), 403, "denied-by-policy")
 
 
 def test_the_first_request_finds_the_account_itself(agent, emulator):

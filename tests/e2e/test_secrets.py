@@ -4,8 +4,10 @@ not in logs at debug level, answers, status lines of the service manager, argume
 of children or files, whatever upstream shows of what it knows."""
 
 import base64
+import json
 import os
 import pathlib
+import secrets
 import select
 import socket
 import subprocess
@@ -13,8 +15,9 @@ import sys
 
 import pytest
 
-from conftest import TESTS, wait_for
+from conftest import ANYONE, TESTS, wait_for
 from leaks import Leaks
+from signing import rule
 from steps import HURRY
 
 AUDIENCE = "https://secret.example.com"
@@ -37,6 +40,8 @@ wait = 5s
 FLOWS = {"signblob": "[account default]\nflows = signblob\n",
          "metadata": "[account default]\nflows = metadata\n",
          "both": ""}
+SIGNS = (ANYONE + rule("jwt", "audience = **", name="jwt") + rule("sign", name="storage") +
+         rule("sign-any", name="any-bytes"))
 # Each upstream, and the flow that needs it.
 UPSTREAMS = {
     "account": ("metadata", "/default/?", "signblob"),
@@ -69,7 +74,8 @@ class Outputs:
     def answer(self, name, data):
         """Of a token answer all but its body, which is returned."""
         head, _, body = data.partition(b"\r\n\r\n")
-        granted = head.startswith(b"HTTP/1.1 200 ") and b"Gce-Oidc-Cache:" in head
+        granted = head.startswith(b"HTTP/1.1 200 ") and (
+            b"Gce-Oidc-Cache:" in head or b"Cache-Control: no-store" in head)
         self.add(name, head if granted else data)
         return body if granted else None
 
@@ -86,9 +92,9 @@ class Outputs:
     def judge(self):
         """Nothing of what was issued or received is in any of it."""
         self.drain()
-        secrets = self._emulator.secrets()
-        assert secrets, "nothing was issued: nothing is proved"
-        self._leaks.add(secrets)
+        known = self._emulator.secrets()
+        assert known, "nothing was issued: nothing is proved"
+        self._leaks.add(known)
         self._leaks.check(**self.seen)
 
     def close(self):
@@ -112,10 +118,10 @@ class Scene:
     """One agent at debug level, and everybody who talks to it."""
 
     def __init__(self, start_agent, emulator, outputs, build_dir, flow="both",
-                 journal=False, config=""):
+                 journal=False, config="", rules=ANYONE):
         prefix = (sys.executable, JOURNAL, outputs.journal) if journal else ()
         self.emulator, self.outputs, self.build_dir = emulator, outputs, build_dir
-        self.agent = start_agent(DEBUG + config + FLOWS[flow], prefix=prefix,
+        self.agent = start_agent(DEBUG + config + FLOWS[flow], rules, prefix=prefix,
                                  env={"NOTIFY_SOCKET": outputs.notify})
 
     def get(self, target, *fields):
@@ -125,6 +131,25 @@ class Scene:
                               "Connection: close\r\n\r\n".encode())
         self.outputs.drain()
         return self.outputs.answer(f"answer to {target}", data)
+
+    def post(self, target, content_type, body, *fields):
+        head = "".join(f"{field}\r\n" for field in fields)
+        data = self.agent.raw(f"POST {target} HTTP/1.1\r\nHost: localhost\r\n"
+                              f"Metadata-Flavor: Google\r\nContent-Type: {content_type}\r\n"
+                              f"Content-Length: {len(body)}\r\n{head}"
+                              "Connection: close\r\n\r\n".encode() + body)
+        self.outputs.drain()
+        return self.outputs.answer(f"answer to {target}", data)
+
+    def sign_all(self, audience=AUDIENCE):
+        """Each way to what the account signs; -> the answers."""
+        claims = json.dumps({"aud": audience, "nonce": secrets.token_hex(20)}).encode()
+        answers = [self.post("/v1/jwt", "application/json", claims),
+                   self.post("/v1/jwt", "application/json", claims, "Accept: application/json"),
+                   self.post("/v1/sign", "application/octet-stream",
+                             b"GOOG4-RSA-SHA256\n" + secrets.token_bytes(40)),
+                   self.post("/v1/sign", "application/octet-stream", secrets.token_bytes(40))]
+        return [answer for answer in answers if answer]
 
     def command(self, *words, given=None):
         """Standard output is for the caller, who may have asked for a token; all
@@ -231,6 +256,14 @@ def test_tokens_are_in_token_answers_and_nowhere_else(scene, emulator, flow, jou
     assert b"STATUS=" in stage.outputs.seen["notify"]
 
 
+def test_signatures_are_in_their_answers_and_nowhere_else(scene, emulator):
+    stage = scene(rules=SIGNS, config="[agent]\naudit = all\n")
+    assert len(stage.sign_all()) == 4
+    assert set(emulator.secrets().values()) >= {"access token", "signature", "assertion"}
+    stage.judge()
+    assert b"granted sign-any" in stage.outputs.seen["file log"]
+
+
 ECHOES = [
     {"status": 400, "first": "headers"},
     {"status": 400, "first": "body"},
@@ -281,6 +314,18 @@ def test_upstream_that_shows_what_it_knows_does_not_make_it_show(scene, emulator
         if number % 5 == 0:
             stage.command("token", audience)
             stage.command("status")
+        emulator.unfault()
+    stage.judge()
+
+
+def test_upstream_that_shows_what_was_to_be_signed_does_not_make_it_show(scene, emulator):
+    stage = scene(rules=SIGNS)
+    for number, echo in enumerate(ECHOES):
+        assert len(stage.sign_all()) == 4
+        emulator.revoke()
+        emulator.fault("iam", "echo", match=":sign", **echo)
+        stage.sign_all(f"{AUDIENCE}/{number}")
+        stage.get("/v1/status")
         emulator.unfault()
     stage.judge()
 

@@ -82,6 +82,29 @@ generate(const struct http_response *re, const struct iam_subject *s)
 	free(access);
 }
 
+/* A JWT that comes out has three parts of its alphabet: it goes into headers. */
+static void
+check_jwt(const struct http_response *re, const struct iam_subject *s)
+{
+	char *jwt = NULL, *key_id = NULL;
+	struct err e;
+	int r = iam_sign_jwt_response(re, s, &jwt, &key_id, &e);
+	size_t dots = 0;
+
+	if (r < 0) {
+		CHECK(!jwt && !key_id);
+		check_failure(re, &e, r);
+		return;
+	}
+	CHECK(re->status == 200 && words_secret_len(key_id) == strlen(key_id));
+	CHECK(words_secret_len(jwt) == strlen(jwt));
+	for (const char *p = jwt; *p; p++)
+		dots += *p == '.';
+	CHECK(dots == 2);
+	free(jwt);
+	free(key_id);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -105,6 +128,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_signature(&re, signature);
 		CHECK(*key_id && words_secret_len(key_id) == strlen(key_id));
 	}
+	check_jwt(&re, &s);
 	free(signature);
 	free(key_id);
 	free(body);
