@@ -11,7 +11,7 @@
 #include "google/iam.h"
 
 #define API		"iamcredentials.googleapis.com"
-#define SCOPES_WORDS	"the VM's access scopes do not allow to call " API
+#define SCOPES_WORDS	"the VM's access scopes do not allow calls to " API
 #define BODY_MAX	(256 * 1024)
 
 /* What a caller may not do, to itself and to another account. */

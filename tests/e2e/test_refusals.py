@@ -16,7 +16,7 @@ DENIED, UNAVAILABLE = (403, "denied-by-google"), (503, "unavailable")
 ROLE = ["lacks the permission iam.serviceAccounts.signBlob",
         f"gcloud iam service-accounts add-iam-policy-binding {EMAIL} "
         f"--member=serviceAccount:{EMAIL} --role=roles/iam.serviceAccountTokenCreator"]
-SCOPES = ["the VM's access scopes do not allow to call iamcredentials.googleapis.com",
+SCOPES = ["the VM's access scopes do not allow calls to iamcredentials.googleapis.com",
           "gcloud compute instances set-service-account INSTANCE --scopes=cloud-platform"]
 API = ["iamcredentials.googleapis.com is not enabled",
        "gcloud services enable iamcredentials.googleapis.com --project=123456789012"]
