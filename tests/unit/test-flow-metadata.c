@@ -59,10 +59,21 @@ number(EVP_PKEY *pkey, const char *name)
 	return b64url_encode(bytes, len);
 }
 
+/* One for all tests: they take seconds where the processor is emulated. */
+static EVP_PKEY *
+the_key(void)
+{
+	static EVP_PKEY *pkey;
+
+	if (!pkey)
+		pkey = EVP_RSA_gen(2048);
+	return pkey;
+}
+
 static void
 make_key(struct world *w)
 {
-	EVP_PKEY *pkey = EVP_RSA_gen(2048);
+	EVP_PKEY *pkey = the_key();
 	_cleanup_(freep) char *n = number(pkey, OSSL_PKEY_PARAM_RSA_N);
 	_cleanup_(freep) char *e = number(pkey, OSSL_PKEY_PARAM_RSA_E);
 	BIO *bio = BIO_new(BIO_s_mem());
@@ -76,7 +87,6 @@ make_key(struct world *w)
 	w->jwks = xasprintf("{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"k1\","
 			    "\"n\":\"%s\",\"e\":\"%s\"}]}", n, e);
 	BIO_free(bio);
-	EVP_PKEY_free(pkey);
 }
 
 static int
