@@ -18,7 +18,8 @@ bool service_by_hand(void);
 int service_sockets(int **ret_fds, struct err *e);
 
 /* Beats as often as the service manager asks for, from the event loop, so that
-   they stop with it. */
+   they stop with it.  From here on, what the manager has no room for is said when
+   it has: never is it waited for. */
 int service_watchdog(sd_event *event, struct err *e);
 
 void service_ready(void);

@@ -26,9 +26,7 @@ class Manager:
         self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listening.bind(str(self.path))
         self.listening.listen(256)
-        # Always: its queue is short, and who speaks to a full one waits.
-        self._reader = threading.Thread(target=self._listen, daemon=True)
-        self._reader.start()
+        self.listen()
 
     def start(self, start_agent, config, *launch, watchdog_usec=None, **more):
         """An agent started as the unit does, its socket being ours."""
@@ -41,6 +39,23 @@ class Manager:
                                     *launch), **more)
         agent.socket = str(self.path)
         return agent
+
+    def listen(self):
+        """To what is said, as it is said: the queue is short."""
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+
+    def deafen(self):
+        """Hangs, until listen(): nobody finds room in the queue."""
+        self._messages.sendto(END, self.notify)
+        self._reader.join()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:
+            filler.setblocking(False)
+            try:
+                while True:
+                    filler.sendto(b"FILLER=1", self.notify)
+            except BlockingIOError:
+                pass
 
     def _listen(self):
         while True:
@@ -66,7 +81,8 @@ class Manager:
         return [at for at, _, words in list(self.heard) if "WATCHDOG" in words]
 
     def close(self):
-        self._messages.sendto(END, self.notify)
-        self._reader.join()
+        if self._reader.is_alive():
+            self._messages.sendto(END, self.notify)
+            self._reader.join()
         self._messages.close()
         self.listening.close()

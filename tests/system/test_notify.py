@@ -71,6 +71,21 @@ def test_manager_that_is_gone_stops_nobody(start, manager):
     assert agent.stop() == 0
 
 
+def test_manager_that_does_not_listen_holds_up_nobody(start, manager):
+    """Its queue is full: PID 1 hangs.  What was not said is said when it is back."""
+    manager.deafen()
+    agent = start(watchdog_usec=WATCHDOG)
+    assert agent.token(AUDIENCE).status == 200
+    assert not manager.said("READY")
+    manager.listen()
+    manager.wait("READY", "1")
+    wait_for(lambda: any(EMAIL in text for text in manager.statuses()), "the account")
+    wait_for(lambda: len(manager.beats()) > 1, "beats")
+
+    manager.deafen()
+    assert agent.stop() == 0
+
+
 def test_foreign_listen_pid_is_refused_before_anything_is_said(start, manager):
     agent = start("--listen-pid=1")
     assert agent.wait() == 78
