@@ -2,7 +2,7 @@
 """The agent as a service: what make install put into a tree of its own, judged by
 systemd's tools, by a service manager written here, and by systemd itself.
 
-"make check-system" prepares that tree and the system that test_pid1.py boots."""
+"make check-system" prepares that tree, the packages and the systems that are booted."""
 
 import os
 import pathlib
@@ -30,6 +30,29 @@ def tool():
             pytest.skip(f"no {name} here: apt-get install {package}")
         return path
     return find
+
+
+def base_path(build_dir, name):
+    """What tests/system/base made of that name; or the test is skipped."""
+    path = build_dir / "build-check-system" / f"{name}.path"
+    assert path.exists(), "run by make check-system"
+    if not path.read_text().strip():
+        pytest.skip(path.with_suffix(".why").read_text()[-300:] or f"no base {name}")
+    return pathlib.Path(path.read_text().strip())
+
+
+@pytest.fixture(scope="session")
+def debs(build_dir):
+    """The directory with Debian's packages of this build."""
+    if os.environ.get("SANITIZERS", "no") not in ("", "no"):
+        pytest.skip("packages are not built with sanitizers")
+    for program in ("dpkg-buildpackage", "dh"):
+        if not shutil.which(program):
+            pytest.skip(f"no {program} here: apt-get install dpkg-dev debhelper")
+    directory = build_dir / "build-check-system/deb"
+    log = build_dir / "build-check-system/deb.log"
+    assert list(directory.glob("*.deb")), log.exists() and log.read_text()[-3000:]
+    return directory
 
 
 def is_root():

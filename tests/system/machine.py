@@ -9,13 +9,32 @@ import signal
 import subprocess
 import tempfile
 
+import pytest
+
 from commands import Commands
-from conftest import find_one
+from conftest import base_path, find_one, is_root
 from e2e.conftest import wait_for
 
 HIERARCHIES = [pathlib.Path(path) for path in (
     "/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified")]
 BOOT = 120.0
+
+
+def base_of(build_dir, suite):
+    """The tree of a Debian that can be booted here; or the test is skipped."""
+    if os.environ.get("SANITIZERS", "no") not in ("", "no"):
+        pytest.skip("sanitizers want more memory than the unit gives, and the container "
+                    "lacks them")
+    if not is_root():
+        pytest.skip("not root")
+    if not shutil.which("systemd-nspawn"):
+        pytest.skip("no systemd-nspawn: apt-get install systemd-container")
+    probe = subprocess.run(["unshare", "--mount", "--pid", "--cgroup", "--fork", "mount",
+                            "-t", "tmpfs", "none", "/mnt"], capture_output=True, text=True,
+                           check=False)
+    if probe.returncode:
+        pytest.skip(f"no mounts of one's own here: {probe.stderr}")
+    return base_path(build_dir, suite)
 
 
 class Cgroup:
@@ -42,11 +61,12 @@ class Cgroup:
 
 
 class Machine(Commands):
-    def __init__(self, base, stage):
+    def __init__(self, base, stage=None):
+        """stage: what make install put there; without, there is no agent yet."""
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="goa-", dir="/tmp"))
         self.root = self.dir / "root"
-        self.agent = "/" + str(find_one(stage / "usr", "gce-oidc-agent")
-                               .relative_to(stage))
+        self.agent = stage and "/" + str(find_one(stage / "usr", "gce-oidc-agent")
+                                         .relative_to(stage))
         self.cgroup = Cgroup()
         self.process = None
         self.leader = None
@@ -61,7 +81,8 @@ class Machine(Commands):
         self.root.mkdir()
         subprocess.run(["tar", "-C", self.root, "--numeric-owner", "-xpf", base],
                        check=True)
-        shutil.copytree(stage, self.root, symlinks=True, dirs_exist_ok=True)
+        if stage:
+            shutil.copytree(stage, self.root, symlinks=True, dirs_exist_ok=True)
         (self.root / "etc/machine-id").write_text("uninitialized\n")
 
     def write(self, path, text, mode=0o644):

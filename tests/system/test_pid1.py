@@ -6,15 +6,14 @@ there is the control that must succeed."""
 
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import threading
 
 import pytest
 
-from conftest import Emulator, is_root, wait_for
-from machine import Machine
+from conftest import Emulator, wait_for
+from machine import Machine, base_of
 from steps import HURRY
 
 SOCKET, SERVICE = "gce-oidc-agent.socket", "gce-oidc-agent.service"
@@ -49,21 +48,10 @@ RemainAfterExit=yes
 """
 
 
-def what_is_missing(build_dir):
-    if os.environ.get("SANITIZERS", "no") not in ("", "no"):
-        return "sanitizers want more memory than the unit gives, and the container lacks them"
-    if not is_root():
-        return "not root"
-    if not shutil.which("systemd-nspawn"):
-        return "no systemd-nspawn: apt-get install systemd-container"
-    if not (build_dir / "build-check-system/base.path").exists():
-        return "run by make check-system"
-    if not (build_dir / "build-check-system/base.path").read_text().strip():
-        return (build_dir / "build-check-system/base.why").read_text()[-300:] or "no base system"
-    probe = subprocess.run(["unshare", "--mount", "--pid", "--cgroup", "--fork", "mount",
-                            "-t", "tmpfs", "none", "/mnt"], capture_output=True, text=True,
-                           check=False)
-    return f"no mounts of one's own here: {probe.stderr}" if probe.returncode else None
+@pytest.fixture(scope="module")
+def suite():
+    """Which Debian."""
+    return "bookworm"
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +62,8 @@ def google():
 
 
 @pytest.fixture(scope="module")
-def machine(google, build_dir, stage):
-    missing = what_is_missing(build_dir)
-    if missing:
-        pytest.skip(missing)
-    machine = Machine((build_dir / "build-check-system/base.path").read_text().strip(), stage)
+def machine(google, suite, build_dir, stage):
+    machine = Machine(base_of(build_dir, suite), stage)
     try:
         machine.write(CONFIG, google.agent_config().replace(google.ca_file, CA) + HURRY +
                       RULES)
