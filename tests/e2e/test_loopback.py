@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from conftest import TESTS, wait_for
-from loopback import FAMILIES, LISTEN, Loopback, loopback, start_loopback  # noqa: F401
+from loopback import (FAMILIES, LISTEN, Loopback, elsewhere, loopback,  # noqa: F401
+                      start_loopback)
 from raw_http import TOKEN, Wire, request, wire
 from steps import FAST
 from test_http_limits import another, can_be_another
@@ -241,6 +242,17 @@ def test_client_that_has_closed_is_given_nothing(start_loopback, emulator, close
     assert log.count(f"granted id for {A}") == 1
     if close is not reset:      # which is seen before the token comes
         assert f"denied id for {A} of default to uid unknown over TCP: no rule" in log
+
+
+def test_connection_from_elsewhere_is_nobodys(start_loopback):
+    """As one that was redirected here from another machine: its other end is in no
+    process of this network, whose kernel would know it."""
+    it = start_loopback(rules=rule("r", peer="anyone", host="any"))
+    with elsewhere(it) as one:
+        one.send(request(token(A)))
+        answer = one.refused(403)
+    assert answer["Gce-Oidc-Error"] == "denied-by-policy"
+    assert "is not on this machine" in answer.text
 
 
 @as_others

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -131,6 +132,18 @@ client_abort(struct tcp *t)
 	client_close(t);
 }
 
+/* Says nothing to the other end, where the kernel lets us. */
+static void
+client_vanish(struct tcp *t)
+{
+	int on = 1;
+
+	if (setsockopt(t->client, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)) < 0)
+		client_abort(t);
+	else
+		client_close(t);
+}
+
 static int families[] = { AF_INET, AF_INET6 };
 
 static void
@@ -238,6 +251,21 @@ whoever_has_closed_is_unknown_for_good(void **state _unused_)
 		}
 }
 
+static void
+a_socket_given_to_another_user_is_unknown(void **state _unused_)
+{
+	struct tcp t;
+
+	come(&t, AF_INET);
+	if (fchown(t.client, OTHER, (gid_t)-1) < 0) {
+		end(&t);
+		print_message("# fchown() needs root\n");
+		skip();
+	}
+	assert_false(known(&t));
+	end(&t);
+}
+
 /* Both have closed: the client's is in TIME_WAIT. */
 static void
 time_wait_is_unknown(void **state _unused_)
@@ -314,7 +342,7 @@ who_listens_on_the_clients_port_is_not_the_client(void **state _unused_)
 		int squatter;
 
 		come(&t, families[i]);
-		client_abort(&t);
+		client_vanish(&t);
 		squatter = new_socket(families[i]);
 		assert_return_code(bind(squatter, (struct sockaddr *)&t.from,
 					t.len), errno);
@@ -394,6 +422,7 @@ main(void)
 		cmocka_unit_test(an_ipv4_connection_of_an_ipv6_socket_is_known),
 		cmocka_unit_test(whoever_has_half_closed_is_known),
 		cmocka_unit_test(whoever_has_closed_is_unknown_for_good),
+		cmocka_unit_test(a_socket_given_to_another_user_is_unknown),
 		cmocka_unit_test(time_wait_is_unknown),
 		cmocka_unit_test(
 			a_socket_handed_on_is_known_until_the_last_has_closed_it),
