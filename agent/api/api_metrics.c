@@ -3,6 +3,8 @@
 /* GET /metrics: what every module has counted.  Labels are words of this program,
    and nothing else: no audience, account, peer or host is ever one. */
 
+#include <string.h>
+
 #include "api/requests.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -146,24 +148,52 @@ add_clock(struct metrics *m, const struct api *a)
 	    "1: it is too far from this machine's for new tokens.", c.bad);
 }
 
+/* What all accounts have of one flow and format is one row of the sum. */
+static size_t
+sum_flows(const struct api *a, struct flow_status sum[static FLOWS_MAX *
+						      TOKEN_FORMATS],
+	  uint64_t denied[static FLOWS_MAX * TOKEN_FORMATS])
+{
+	struct flow_status s[FLOWS_MAX * TOKEN_FORMATS];
+	size_t len = 0, k;
+
+	for (size_t i = 0; i < accounts_len(a->ctx.accounts); i++) {
+		size_t n = flows_status(accounts_at(a->ctx.accounts, i)->flows, s);
+
+		for (size_t j = 0; j < n; j++) {
+			for (k = 0; k < len; k++)
+				if (strcmp(sum[k].name, s[j].name) == 0 &&
+				    sum[k].format == s[j].format)
+					break;
+			if (k == len) {
+				denied[k] = 0;
+				sum[len++] = s[j];
+			}
+			denied[k] += s[j].denied;
+		}
+	}
+	return len;
+}
+
 static void
 add_account(struct metrics *m, const struct api *a)
 {
 	struct flow_status flows[FLOWS_MAX * TOKEN_FORMATS];
+	uint64_t denied[ARRAY_SIZE(flows)];
 	struct keyring_status keys;
 	const struct flow_context *own = accounts_default(a->ctx.accounts);
-	size_t n = flows_status(own->flows, flows);
+	size_t n = sum_flows(a, flows, denied);
 
 	one(m, METRICS_GAUGE, PREFIX "account_found", NULL,
 	    "1: the VM's service account is known.",
 	    account_state(own->account) == ACCOUNT_FOUND);
 	metrics_family(m, METRICS_GAUGE, PREFIX "flow_denied", NULL,
-		       "1: Google denies the account this way to a token.");
+		       "Accounts to which Google denies this way to a token.");
 	for (size_t i = 0; i < n; i++)
 		metrics_value(m, METRICS_LABELS({ "flow", flows[i].name },
 			{ "format", flows[i].format == TOKEN_FULL ? "full"
 						: "standard" }),
-			flows[i].denied);
+			denied[i]);
 	add_clock(m, a);
 	keyring_status(a->ctx.keyring, &keys);
 	one(m, METRICS_GAUGE, PREFIX "keyring_keys", NULL,

@@ -170,3 +170,14 @@ def test_post_is_not_what_it_answers(watched):
 def test_the_reader_is_strict(text):
     with pytest.raises(AssertionError):
         parse(text)
+
+
+def test_flows_are_summed_over_accounts(start_agent, emulator):
+    accounts = "".join(f"[account {name}]\nemail = {name}@p.iam.gserviceaccount.com\n"
+                       for name in ("a", "b"))
+    emulator.set(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
+    agent = start_agent(FAST + accounts, MONITOR)
+    metrics = wait_for(lambda: (m := Metrics(agent))("flow_denied", flow="generate", format="standard")
+                       and m, "the denial")
+    assert metrics("flow_denied", flow="generate", format="standard") == 2
+    assert metrics("flow_denied", flow="signblob", format="standard") == 3
