@@ -10,11 +10,14 @@
 static bool
 is_listed(struct api *a, struct http_exchange *x, const struct flow_context *ctx)
 {
-	struct peer *peer = &request_client(x)->peer;
+	struct client *c = request_client(x);
+	struct peer *peer = &c->peer;
 	bool given;
 
 	if (ctx == accounts_default(a->ctx.accounts))
 		return account_email(ctx->account);
+	if (c->stranger && !policy_is_permissive(a->ctx.policy))
+		return false;	/* it is none whom a rule admits */
 	given = policy_gives(a->ctx.policy, peer, a->ctx.host, context_name(ctx));
 	peer_trim(peer);
 	return given;

@@ -234,10 +234,10 @@ policy_gives(const struct policy *p, struct peer *peer,
 
 		if (kind == POLICY_MONITOR || kind == POLICY_ADMIN)
 			continue;
-		if (any_rule_gives(p, true, peer, host, &q))
+		if (!any_rule_gives(p, false, peer, host, &q) &&
+		    !(p->permissive && kind == POLICY_ID && peer->known))
 			continue;
-		if (any_rule_gives(p, false, peer, host, &q) ||
-		    (p->permissive && kind == POLICY_ID && peer->known))
+		if (!any_rule_gives(p, true, peer, host, &q))
 			return true;
 	}
 	return false;
