@@ -11,14 +11,13 @@ import sys
 import pytest
 
 from conftest import ANYONE, TESTS, wait_for
+from credfiles import DESKTOP, TARGET, impersonated_file, user_file, write
 from steps import HURRY
 
 AUDIENCE = "https://app.example.com"
 ELSEWHERE = (sys.executable, TESTS / "e2e" / "launch.py", "--firmware=Another Machine")
-TARGET = "target-sa@example-proj-123.iam.gserviceaccount.com"
 HOP = "hop-sa@example-proj-123.iam.gserviceaccount.com"
 USER = "user@example.com"
-DESKTOP = "123456789012-desktopclient.apps.googleusercontent.com"
 ADC = "application_default_credentials.json"
 
 
@@ -26,25 +25,6 @@ def without_metadata(emulator):
     """No metadata server is configured, and the default one is not there."""
     return "".join(line for line in emulator.agent_config().splitlines(True)
                    if not line.startswith("metadata ="))
-
-
-def user_file(**changes):
-    return {"type": "authorized_user", "client_id": DESKTOP,
-            "client_secret": "EXAMPLE-CLIENT-SECRET", "refresh_token": "EXAMPLE/REFRESH-TOKEN",
-            "account": "", "universe_domain": "googleapis.com", **changes}
-
-
-def impersonated_file(source, delegates=()):
-    return {"type": "impersonated_service_account", "delegates": list(delegates),
-            "service_account_impersonation_url": "https://iamcredentials.googleapis.com/v1/"
-            f"projects/-/serviceAccounts/{TARGET}:generateAccessToken",
-            "source_credentials": source}
-
-
-def write(path, content, mode=0o600):
-    path.write_text(content if isinstance(content, str) else json.dumps(content, indent=2))
-    path.chmod(mode)
-    return path
 
 
 class Files:

@@ -16,6 +16,7 @@ import sys
 import pytest
 
 from conftest import ANYONE, TESTS, wait_for
+from credfiles import impersonated_file, user_file, write
 from leaks import Leaks
 from signing import rule
 from steps import HURRY
@@ -346,6 +347,63 @@ def test_spoilt_answer_is_not_quoted(scene, emulator, fault):
         stage.ask_all(f"{AUDIENCE}/{upstream.replace(' ', '-')}")
         emulator.unfault()
     stage.judge()
+
+
+# --- credential files
+
+
+CREDENTIALS = {
+    "key": lambda emulator: emulator.key_file(),
+    "user": lambda emulator: user_file(),
+    "impersonated by a key": lambda emulator: impersonated_file(emulator.key_file()),
+    "impersonated by a user": lambda emulator: impersonated_file(user_file()),
+}
+
+
+@pytest.mark.parametrize("kind", CREDENTIALS)
+def test_credential_files_are_never_shown(scene, emulator, kind, tmp_path):
+    emulator.set(accounts=["target-sa@example-proj-123.iam.gserviceaccount.com"])
+    file = CREDENTIALS[kind](emulator)
+    path = write(tmp_path / "credentials.json", file)
+    stage = scene(config=f"[account default]\ncredentials = {path}\n"
+                         "[rule admin]\nuser = root\nkind = admin monitor\n")
+    audience = emulator.iap_client_id
+    # The service's face does not take this audience with more behind it.
+    assert stage.get(f"/v1/token?audience={audience}")
+    for echo in ECHOES:
+        emulator.fault("token-endpoint", "echo", **echo)
+        stage.get(f"/v1/token?audience={audience}", "Cache-Control: no-cache")
+        stage.get("/v1/status")
+        stage.get("/healthz")
+        emulator.unfault()
+    emulator.set(user_state="revoked", account_state="disabled")
+    stage.get(f"/v1/token?audience={audience}", "Cache-Control: no-cache")
+    stage.command("token", audience)
+
+    # Whatever is wrong with the file, its words do not quote it.
+    whole = path.read_text()
+    spoilt = {name: {**file, name: secret} for name in file for secret in secrets_of(file)}
+    for number, content in enumerate([whole[:-9], whole.replace('": "', '": ["', 1),
+                                      *spoilt.values()]):
+        write(path, content)
+        stage.outputs.drain()
+        answer = stage.agent.get("/v1/reload", method="POST",
+                                 headers={"Content-Type": "application/json"})
+        stage.outputs.add(f"reload {number}", answer.body)
+        for option in ("--check-config", "--dump-config"):
+            result = subprocess.run([stage.build_dir / "gce-oidc-agent",
+                                     f"--config={stage.agent.config}", option],
+                                    capture_output=True, check=False, timeout=60)
+            stage.outputs.add(f"{option} {number}", result.stdout + result.stderr)
+    assert {"refresh token", "client secret", "private key"} & set(emulator.secrets().values())
+    stage.judge()
+
+
+def secrets_of(file):
+    """What is secret in it, or in the one within."""
+    names = ("private_key", "client_secret", "refresh_token")
+    inner = file.get("source_credentials", {})
+    return [part[name] for part in (file, inner) for name in names if name in part]
 
 
 # --- the command on its way to the application

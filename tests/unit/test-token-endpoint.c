@@ -299,6 +299,21 @@ foreign_words_are_made_safe(void **state _unused_)
 }
 
 static void
+a_key_of_a_file_whose_signature_is_bad_is_gone_for_good(void **state _unused_)
+{
+	const struct token_endpoint_ask ask = { .email = VEC_EMAIL,
+						.key_id = VEC_SA_KEY_KID,
+						.audience = VEC_AUDIENCE,
+						.now = VEC_NOW };
+	struct err e = failure_of(&ask, VEC_NOW, 400, VEC_C3_BODY,
+				  TOKEN_ENDPOINT_SIGNATURE);
+
+	assert_words(e, ERR_GOOGLE, VEC_SA_KEY_KID);
+	assert_int_equal(e.scope, ERR_SCOPE_ACCOUNT);
+	assert_non_null(strstr(e.hint, "gcloud iam service-accounts keys create"));
+}
+
+static void
 a_refresh_is_that_of_the_reference(void **state _unused_)
 {
 	struct http_request q;
@@ -500,6 +515,8 @@ main(void)
 		cmocka_unit_test(other_complaints_are_denials_of_this_request),
 		cmocka_unit_test(trouble_may_pass_whatever_its_status),
 		cmocka_unit_test(foreign_words_are_made_safe),
+		cmocka_unit_test(
+			a_key_of_a_file_whose_signature_is_bad_is_gone_for_good),
 		cmocka_unit_test(a_refresh_is_that_of_the_reference),
 		cmocka_unit_test(nothing_in_a_users_file_adds_parameters),
 		cmocka_unit_test(a_users_refusal_says_what_mends_it),
