@@ -1104,6 +1104,76 @@ a_used_token_is_fetched_anew_ahead_of_its_expiry(void **state)
 	assert_true(after.hit);
 }
 
+/* The flight to an access token ends with one that was issued so long ago. */
+static void
+access_comes(int64_t age, int64_t left)
+{
+	_cleanup_(token_unrefp) struct token *t = NULL;
+	struct fetch *f = in_flight("");
+	struct token_now when;
+	int64_t now;
+
+	assert_non_null(f);
+	when = clock_now(f ? f->ctx->clock : NULL);
+	now = when.wall / (int64_t)USEC_PER_SEC;
+	t = token_new(TOKEN_ACCESS, "a.b.c", now - age, now + left, &when,
+		      VEC_EMAIL, "fake");
+	fetch_succeed(f, t);
+}
+
+static int
+ask_access(struct world *w, struct caller *c)
+{
+	static const struct token_key key = { TOKEN_ACCESS, "default", "", "" };
+	struct token *t;
+
+	c->w = w;
+	c->audience = "";
+	c->want.owner = 1;
+	c->want.deadline = fake_now() + 20 * USEC_PER_SEC;
+	return broker_get(w->b, &key, &c->want, on_token, c, &t, &c->ticket, &c->e);
+}
+
+static void
+an_access_token_has_a_wish_of_its_own(void **state)
+{
+	struct world *w = *state;
+	struct caller x = { 0 }, y = { 0 }, z = { 0 };
+
+	w->opt.want.access_wish_usec = 100 * USEC_PER_SEC;
+	w->opt.access_ahead_usec = USEC_PER_SEC;
+	w->opt.refresh.pause_usec = 10 * USEC_PER_SEC;
+	begin(w);
+	assert_int_equal(ask_access(w, &x), 0);
+	access_comes(3000, 130);
+	assert_int_equal(ask_access(w, &x), 1);
+	w->wall_shift = 40 * (int64_t)USEC_PER_SEC;	/* 90 s are left */
+	assert_int_equal(ask_access(w, &y), 0);
+	assert_int_equal(begun, 2);
+	/* What is no better is served on, and so is what is good still. */
+	assert_int_equal(ask_access(w, &z), 1);
+	access_comes(3040, 90);
+	assert_true(y.got);
+}
+
+static void
+an_access_token_is_fetched_anew_at_a_time_of_its_own(void **state)
+{
+	struct caller x = { 0 };
+	struct world *w = *state;
+
+	/* An ID token would be when it has expired. */
+	w->opt.refresh = (struct refresh_options){ 0, 0, USEC_PER_MSEC, 2 };
+	w->opt.access_ahead_usec = 3000 * USEC_PER_SEC;
+	begin(w);
+	assert_int_equal(ask_access(w, &x), 0);
+	access_comes(3000, 8);
+	RUN_UNTIL(w->event, begun == 2);
+	assert_int_equal(ask_access(w, &x), 1);
+	access_comes(0, LIFE);
+	assert_int_equal(counts(w).refreshed, 1);
+}
+
 static void
 a_failing_refresh_leaves_the_token_where_it_is(void **state)
 {
@@ -2325,6 +2395,8 @@ main(void)
 		TEST(a_wish_is_worth_a_flight),
 		TEST(a_wish_takes_less_where_nothing_better_can_be_had),
 		TEST(a_used_token_is_fetched_anew_ahead_of_its_expiry),
+		TEST(an_access_token_has_a_wish_of_its_own),
+		TEST(an_access_token_is_fetched_anew_at_a_time_of_its_own),
 		TEST(a_failing_refresh_leaves_the_token_where_it_is),
 		TEST(a_refresh_that_fails_with_its_caller_is_tried_again),
 		TEST(a_token_in_use_is_refreshed_however_often_that_failed),
