@@ -55,6 +55,13 @@ def debs(build_dir):
     return directory
 
 
+@pytest.fixture(scope="session")
+def package(debs):
+    """The agent's."""
+    found, = debs.glob("gce-oidc-agent_*.deb")
+    return found
+
+
 def is_root():
     """Of the machine, and not of a user namespace only."""
     ids = pathlib.Path("/proc/self/uid_map").read_text().split()
