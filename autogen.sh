@@ -10,10 +10,11 @@ cd "$(dirname "$0")"
 build="autoconf automake libtool make gcc libc6-dev pkg-config
 	libcurl4-openssl-dev libssl-dev libjson-c-dev libsystemd-dev
 	ca-certificates curl python3 python3-cryptography"
-test="binutils clang coreutils debhelper dpkg-dev faketime g++
-	gcc-aarch64-linux-gnu iproute2 libclang-rt-dev libcmocka-dev lintian mandoc
-	mmdebstrap nftables piuparts procps python3-pytest qemu-user rpm shellcheck
-	strace systemd systemd-container util-linux valgrind xz-utils"
+test="binutils clang coreutils debhelper dpkg-dev e2fsprogs faketime g++
+	gcc-aarch64-linux-gnu iproute2 libclang-rt-dev libcmocka-dev lintian
+	mandoc mmdebstrap nftables piuparts procps python3-pytest
+	qemu-system-x86 qemu-user rpm shellcheck strace systemd
+	systemd-container util-linux valgrind xz-utils"
 
 usage() {
 	echo "usage: ./autogen.sh [--install-deps | --install-deps=all]"

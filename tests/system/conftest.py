@@ -62,6 +62,12 @@ def package(debs):
     return found
 
 
+@pytest.fixture(scope="session")
+def client(build_dir):
+    """What asks for tokens in a machine that has neither curl nor Python."""
+    return build_dir / "tests/system/guest/client"
+
+
 def is_root():
     """Of the machine, and not of a user namespace only."""
     ids = pathlib.Path("/proc/self/uid_map").read_text().split()
