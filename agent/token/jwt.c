@@ -288,18 +288,27 @@ write_member(struct buf *b, const char *before, const char *value)
 }
 
 char *
-jwt_assertion_input(const struct jwt_assertion *a)
+jwt_input(const char *kid, const char *claims)
 {
 	_cleanup_(buf_free) struct buf header = BUF_INIT(ASSERTION_MAX);
-	_cleanup_(buf_free) struct buf claims = BUF_INIT(ASSERTION_MAX);
 	_cleanup_(freep) char *first = NULL, *second = NULL;
 
-	assert(!a->target_audience != !a->scope);
 	buf_adds(&header, "{\"alg\":\"RS256\"");
-	if (a->kid)
-		write_member(&header, ",\"kid\":", a->kid);
+	if (kid)
+		write_member(&header, ",\"kid\":", kid);
 	buf_adds(&header, ",\"typ\":\"JWT\"}");
+	assert(!header.overflow);
+	first = b64url_encode(header.data, header.len);
+	second = b64url_encode(claims, strlen(claims));
+	return xasprintf("%s.%s", first, second);
+}
 
+char *
+jwt_assertion_input(const struct jwt_assertion *a)
+{
+	_cleanup_(buf_free) struct buf claims = BUF_INIT(ASSERTION_MAX);
+
+	assert(!a->target_audience != !a->scope);
 	write_member(&claims, "{\"iss\":", a->iss);
 	write_member(&claims, ",\"aud\":", a->aud);
 	buf_addf(&claims, ",\"iat\":%" PRId64 ",\"exp\":%" PRId64, a->iat, a->exp);
@@ -309,11 +318,8 @@ jwt_assertion_input(const struct jwt_assertion *a)
 		write_member(&claims, ",\"target_audience\":",
 			     a->target_audience);
 	buf_addc(&claims, '}');
-	assert(!header.overflow && !claims.overflow);
-
-	first = b64url_encode(header.data, header.len);
-	second = b64url_encode(claims.data, claims.len);
-	return xasprintf("%s.%s", first, second);
+	assert(!claims.overflow);
+	return jwt_input(a->kid, buf_str(&claims));
 }
 
 char *

@@ -51,5 +51,7 @@ struct jwt_assertion {
 /* The part of an assertion that is to be signed: header.claims, both base64url,
    with claims in the order above. */
 char *jwt_assertion_input(const struct jwt_assertion *a);
+/* The same with any claims, JSON text of an object; kid may be NULL. */
+char *jwt_input(const char *kid, const char *claims);
 /* input.signature; freed with secret_free(). */
 char *jwt_join(const char *input, const char *signature);

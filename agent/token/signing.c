@@ -4,19 +4,24 @@
 
 #include "base/b64.h"
 #include "google/iam_sign.h"
+#include "token/credential.h"
 #include "token/iam_call.h"
+#include "token/jwt.h"
 #include "token/signing.h"
 
 /* The steps, each a pair, stand below in the order they happen. */
 struct signing {
 	const struct flow_context *ctx;
+	const struct credential *own;	/* of the file that the account is of, and
+					   no account that it may act as; or NULL */
 	struct signing_ask ask;
 	signing_done_fn *done;
 	void *userdata;
 	struct signing **slot;		/* the owner's, cleared at the end */
 	struct account_wait *wait;
 	struct iam_call *call;
-	sd_event_source *again;		/* the second question, later */
+	sd_event_source *again;		/* the second question, later; or its own
+					   signature, which is no callback yet */
 	void *bytes;
 	char *email, *claims;		/* of a JWT: as the account that has it */
 	bool doubted;			/* it has been asked twice */
@@ -55,10 +60,66 @@ signing_end(struct signing *s, const char *key_id, const char *text,
 	done(userdata, key_id, text, e);
 }
 
-/* The signature. */
+/* The signature, by a key that is here. */
 
 static int
-ask_signature(struct signing *s, struct err *e)
+sign_bytes(const struct credential *c, const void *bytes, size_t len, bool url,
+	   char **ret, struct err *e)
+{
+	unsigned char *signature;
+	size_t n;
+	int r = rs256_sign(c->key, bytes, len, &signature, &n, e);
+
+	if (r < 0)
+		return r;
+	*ret = url ? b64url_encode(signature, n) : b64_encode(signature, n);
+	explicit_bzero(signature, n);
+	free(signature);
+	return 0;
+}
+
+static int
+sign_here(const struct signing *s, char **ret, struct err *e)
+{
+	_cleanup_(secret_freep) char *signature = NULL;
+	_cleanup_(freep) char *input = NULL;
+	int r;
+
+	if (!s->claims)
+		return sign_bytes(s->own, s->bytes, s->ask.len, false, ret, e);
+	input = jwt_input(s->own->file->key_id, s->claims);
+	r = sign_bytes(s->own, input, strlen(input), true, &signature, e);
+	if (r >= 0)
+		*ret = jwt_join(input, signature);
+	return r;
+}
+
+static int
+on_turn(_unused_ sd_event_source *source, void *userdata)
+{
+	struct signing *s = userdata;
+	_cleanup_(secret_freep) char *text = NULL;
+	struct err e;
+
+	if (sign_here(s, &text, &e) < 0)
+		signing_end(s, NULL, NULL, &e);
+	else
+		signing_end(s, s->own->file->key_id, text, NULL);
+	return 0;
+}
+
+static int
+sign_next_turn(struct signing *s, struct err *e)
+{
+	int r = sd_event_add_defer(s->ctx->event, &s->again, on_turn, s);
+
+	return r < 0 ? err_sys(e, -r, "cannot make an event source") : 0;
+}
+
+/* The signature, by IAM. */
+
+static int
+ask_iam(struct signing *s, struct err *e)
 {
 	return iam_call_start(s->ctx, &(struct iam_question){
 		.method = s->claims ? IAM_SIGN_JWT : IAM_SIGN_BLOB,
@@ -90,7 +151,7 @@ on_again(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdat
 	struct err e;
 
 	s->again = sd_event_source_unref(s->again);
-	if (ask_signature(s, &e) < 0)
+	if (ask_iam(s, &e) < 0)
 		signing_end(s, NULL, NULL, &e);
 	return 0;
 }
@@ -163,6 +224,20 @@ on_signature(void *userdata, const struct http_response *re,
 		signing_end(s, key_id, text, NULL);
 }
 
+/* Whose is it? */
+
+static int
+ask_signature(struct signing *s, struct err *e)
+{
+	if (!s->own)
+		return ask_iam(s, e);
+	if (s->own->key)
+		return sign_next_turn(s, e);
+	return err_set(e, ERR_REQUEST, "account %s is a person's, as which nobody "
+		       "signs: name a service account (account=)",
+		       account_name(s->ctx->account));
+}
+
 /* The account, whose name is in the claims. */
 
 static int
@@ -207,6 +282,8 @@ signing_start(const struct flow_context *ctx, const struct signing_ask *ask,
 	int r;
 
 	s->ctx = ctx;
+	if (account_caller(ctx->account) == ctx->account)
+		s->own = ctx->credential;
 	s->ask = *ask;
 	s->done = done;
 	s->userdata = userdata;

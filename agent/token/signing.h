@@ -4,7 +4,8 @@
 /* An account signs what a caller has: claims as a JWT, or bytes.  Neither a flow
    nor a flight: what comes out is the caller's alone, and is not kept.
 
-   IAM does it, by way of iam_call.h.  A missing role, as which IAM may disguise
+   Where the account's key is in a file it signs here; else IAM does it, by way of
+   iam_call.h.  A missing role, as which IAM may disguise
    that it is busy, is asked about once more after a while.
 
    Asynchronous contract: http/client.h. */
@@ -27,7 +28,8 @@ struct signing_ask {
 typedef void signing_done_fn(void *userdata, const char *key_id, const char *text,
 			     const struct err *e);
 
-/* ERR_REQUEST where the claims are not those of this account; else as the flows. */
+/* ERR_REQUEST where the claims are not those of this account, or it is a person's;
+   else as the flows. */
 int signing_start(const struct flow_context *ctx, const struct signing_ask *ask,
 		  signing_done_fn *done, void *userdata, struct signing **ret,
 		  struct err *e);

@@ -27,6 +27,18 @@ def agent(start_agent):
     return start_agent(HURRY, rules=ALL)
 
 
+def decode_part(text):
+    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def file_verifies(file, data, signature):
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import padding
+
+    key = serialization.load_pem_private_key(file["private_key"].encode(), None)
+    key.public_key().verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
+
+
 def jwt_of(answer, emulator, email=EMAIL):
     """Header and claims of a JWT that the account has really signed."""
     assert answer.status == 200, answer
@@ -364,3 +376,48 @@ def test_requests_are_counted(start_agent):
     assert 'route="/v1/jwt",code="ok"} 1' in text
     assert 'route="/v1/sign",code="ok"} 1' in text
     assert 'route="/v1/sign",code="bad-request"} 1' in text
+
+
+# --- keys in files
+
+
+def test_key_of_a_file_signs_here(start_agent, emulator, place):
+    file = emulator.key_file()
+    path = place / "key.json"
+    path.write_text(json.dumps(file))
+    path.chmod(0o600)
+    agent = start_agent(HURRY + f"[account default]\ncredentials = {path}\n", rules=ALL)
+    now = int(time.time())
+    jwt = json.loads(ask_jwt(agent, {"aud": AUDIENCE, "exp": now + 600}).body)
+    blob = json.loads(ask_signature(agent, V4).body)
+    assert jwt["keyId"] == blob["keyId"] == file["private_key_id"]
+    header, claims, signature = jwt["signedJwt"].split(".")
+    assert decode_part(header) == {"alg": "RS256", "typ": "JWT", "kid": file["private_key_id"]}
+    assert decode_part(claims)["iss"] == EMAIL and decode_part(claims)["exp"] == now + 600
+    file_verifies(file, f"{header}.{claims}".encode(), base64.urlsafe_b64decode(signature + "=="))
+    file_verifies(file, V4, base64.b64decode(blob["signedBlob"]))
+    refused(ask_jwt(agent, {"aud": AUDIENCE, "iss": HOP}), 400, "bad-request")
+    refused(ask_jwt(agent, {"aud": "https://other.example.com"}), 403, "denied-by-policy")
+    assert emulator.counts()["iam"]["total"] == 0
+
+
+def test_account_that_a_key_file_may_act_as_signs_by_iam(start_agent, emulator, place):
+    path = place / "key.json"
+    path.write_text(json.dumps(emulator.key_file()))
+    path.chmod(0o600)
+    emulator.set(accounts=[BILLING])
+    agent = start_agent(HURRY + f"[account default]\ncredentials = {path}\n[account billing]\nemail = {BILLING}\n",
+                        rules=rule("sign", account="billing"))
+    signature_of(ask_signature(agent, V4, "?account=billing"), V4, emulator, BILLING)
+
+
+def test_a_person_signs_nothing(start_agent, emulator, place):
+    path = place / "user.json"
+    path.write_text(json.dumps({
+        "type": "authorized_user", "client_id": "123456789012-desktopclient.apps.googleusercontent.com",
+        "client_secret": "EXAMPLE-CLIENT-SECRET", "refresh_token": "EXAMPLE/REFRESH-TOKEN"}))
+    path.chmod(0o600)
+    agent = start_agent(HURRY + f"[account default]\ncredentials = {path}\n", rules=ALL)
+    for answer in both(agent):
+        assert "a person's" in refused(answer, 400, "bad-request")
+    assert emulator.counts()["iam"]["total"] == 0
