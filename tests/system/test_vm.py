@@ -8,7 +8,6 @@ an upgrade, a second boot, and its disk when it is off; then the same disk elsew
 
 import mmap
 import os
-import pathlib
 import re
 import shutil
 import socket
