@@ -9,6 +9,7 @@ import re
 import pytest
 
 from conftest import wait_for
+from loopback import start_loopback  # noqa: F401
 from steps import ACCESS, ACCOUNT, HURRY, steps
 
 OWN = "app-sa@example-proj-123.iam.gserviceaccount.com"
@@ -284,3 +285,15 @@ def test_other_methods_make_no_token(agent, emulator, method):
     body = {"body": b"{}", "headers": {"Content-Type": "application/json"}} if method == "POST" else {}
     assert agent.get(ROOT + "default/token", method=method, **body).status == 405
     assert ACCESS not in steps(emulator)
+
+
+@pytest.mark.parametrize("tcp, status", [("no", 403), ("yes", 200)])
+def test_over_tcp_a_rule_has_to_say_so(start_loopback, tcp, status):
+    rules = "".join(rule(account) + f"tcp = {tcp}\n" for account in ("default", "billing"))
+    it = start_loopback(ACCOUNTS, rules)
+    for account in ("default", "billing"):
+        assert ask(it, account).status == status
+        assert ask(it.agent, account).status == 200
+    listed = it.get(ROOT).text.splitlines()
+    assert ("billing/" in listed) == (status == 200)
+    assert "billing/" in it.agent.get(ROOT).text.splitlines()
