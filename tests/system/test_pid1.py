@@ -24,6 +24,8 @@ CA = "/etc/gce-oidc-agent/ca.pem"
 EMAIL = "app-sa@example-proj-123.iam.gserviceaccount.com"
 ROOT, USER, GROUP = "https://root.example.com", "https://user.example.com", \
     "https://group.example.com"
+PAYROLL, WEB, SHOP = "https://payroll.example.com", "https://web.example.com", \
+    "https://shop.example.com"
 DENIED, NO_AGENT = 3, 9
 
 RULES = f"""
@@ -34,6 +36,18 @@ audience = {USER}
 [rule by-group]
 group = tokens
 audience = {GROUP}
+
+[rule by-unit]
+unit = payroll.service
+audience = {PAYROLL}
+
+[rule by-template]
+unit = web@*.service
+audience = {WEB}
+
+[rule by-slice]
+slice = shop.slice
+audience = {SHOP}
 """
 
 # Asks before anything else is there: neither network nor sysinit.target.
@@ -164,7 +178,6 @@ def test_nothing_of_the_agent_is_complained_of(machine):
 # --- policy by who the kernel says they are
 
 
-# Rules by unit: machine.peer(name=...) runs as one.
 @pytest.mark.parametrize("audience, properties, allowed", [
     (ROOT, {}, True),
     (USER, {"User": "alice"}, True), (GROUP, {"User": "alice"}, False),
@@ -174,13 +187,22 @@ def test_nothing_of_the_agent_is_complained_of(machine):
     (GROUP, {"User": "bob"}, False),
     (GROUP, {"DynamicUser": "yes", "SupplementaryGroups": "tokens"}, True),
     (GROUP, {"DynamicUser": "yes"}, False), (USER, {"DynamicUser": "yes"}, False),
+    (PAYROLL, {"name": "payroll", "User": "bob"}, True),
+    (PAYROLL, {"name": "payroll", "DynamicUser": "yes"}, True),
+    (PAYROLL, {"name": "payroll2", "User": "bob"}, False),
+    (PAYROLL, {"User": "alice"}, False),
+    (WEB, {"name": "web@10.0.0.1", "User": "bob"}, True),
+    (WEB, {"name": "web", "User": "bob"}, False),
+    (SHOP, {"Slice": "shop.slice", "User": "bob"}, True),
+    (SHOP, {"Slice": "shop-front.slice", "User": "bob"}, True),
+    (SHOP, {"Slice": "shops.slice", "User": "bob"}, False),
     # Root of a user namespace is not root of the host, nor is anybody else there.
     (ROOT, {"PrivateUsers": "yes"}, False),
     (USER, {"PrivateUsers": "yes", "User": "alice"}, False),
     # Nor of a pid namespace: unshare's child.
     (ROOT, {"pid": "own"}, False),
 ], ids=str)
-def test_policy_binds_units_by_user_and_group(machine, google, audience, properties, allowed):
+def test_policy_binds_units_by_user_group_unit_and_slice(machine, google, audience, properties, allowed):
     inside = ["unshare", "--pid", "--fork"] if properties.get("pid") else []
     done = machine.peer(*inside, "gce-oidc", "token", audience,
                         **{k: v for k, v in properties.items() if k != "pid"})
@@ -319,6 +341,29 @@ def test_reload_is_told_its_verdict_and_keeps_the_process(machine):
         machine.run("systemctl", "reload", SERVICE)
     assert token(machine, new, User="bob").returncode == DENIED
     assert machine.prop("MainPID") == pid
+
+
+def test_bad_configuration_under_callers_makes_no_restart_loop(machine):
+    """Twenty of them: each is told where the mistake is; a reload mends it."""
+    conf = machine.run("cat", CONFIG) + "\n"
+    loop = ("for i in $(seq 20); do for j in $(seq 5); do gce-oidc token "
+            f"{ROOT} 2>&1; done & done; wait")
+    try:
+        machine.write_in(CONFIG, conf + "[no such section]\n")
+        machine.run("systemctl", "restart", SERVICE)
+        life = machine.prop("MainPID"), machine.prop("NRestarts")
+        said = machine.peer("sh", "-c", loop).stdout.splitlines()
+        assert len(said) == 100
+        assert all(f"{CONFIG}:{conf.count(chr(10)) + 1}: " in line for line in said), said[0]
+        assert (machine.prop("MainPID"), machine.prop("NRestarts")) == life
+        assert active(machine, SOCKET) and active(machine, SERVICE)
+        machine.write_in(CONFIG, conf)
+        machine.run("systemctl", "reload", SERVICE)
+        assert machine.prop("MainPID") == life[0]
+        assert serves(machine)
+    finally:
+        machine.write_in(CONFIG, conf)
+        machine.run("systemctl", "restart", SERVICE)
 
 
 def test_no_caller_notices_a_restart(machine):

@@ -19,6 +19,7 @@ from steps import HURRY
 AGENT, LIBRARY, DEVELOPMENT = "gce-oidc-agent", "libgce-oidc0", "libgce-oidc-dev"
 SOCKET, SERVICE = "gce-oidc-agent.socket", "gce-oidc-agent.service"
 LOCKDOWN = "gce-oidc-agent-lockdown.service"
+LOOPBACK = "gce-oidc-agent-loopback.socket"
 PATH = "/run/gce-oidc-agent/agent.sock"
 CONFIG = "/etc/gce-oidc-agent/agent.conf"
 CA = "/etc/gce-oidc-agent/ca.pem"
@@ -303,12 +304,14 @@ def reaches(machine):
                         User="www-data").returncode == 0
 
 
-def test_lockdown_in_force_stays_so_through_an_upgrade(machine):
-    machine.run("systemctl", "start", LOCKDOWN)
+def test_lockdown_and_loopback_port_stay_through_an_upgrade(machine):
+    machine.run("systemctl", "stop", SERVICE)
+    machine.run("systemctl", "start", LOCKDOWN, LOOPBACK, SERVICE)
     assert not reaches(machine)
-    life = started(machine, LOCKDOWN)
+    lives = [started(machine, unit) for unit in (LOCKDOWN, LOOPBACK)]
     install(machine, "new", AGENT)
-    assert active(machine, LOCKDOWN) and started(machine, LOCKDOWN) == life
+    assert active(machine, LOCKDOWN) and active(machine, LOOPBACK)
+    assert [started(machine, unit) for unit in (LOCKDOWN, LOOPBACK)] == lives
     assert not reaches(machine)
 
 
@@ -316,9 +319,9 @@ def test_lockdown_in_force_stays_so_through_an_upgrade(machine):
 
 
 def test_removal_stops_all_and_lifts_the_lockdown(machine):
-    assert active(machine, LOCKDOWN)
+    assert active(machine, LOCKDOWN) and active(machine, LOOPBACK)
     dpkg(machine, "--remove", AGENT, DEVELOPMENT, LIBRARY)
-    for unit in (SOCKET, SERVICE, LOCKDOWN):
+    for unit in (SOCKET, SERVICE, LOCKDOWN, LOOPBACK):
         assert machine.prop("ActiveState", unit) in ("inactive", "failed"), unit
         assert machine.prop("LoadState", unit) == "not-found"
     assert machine.call("test", "-e", PATH).returncode != 0
