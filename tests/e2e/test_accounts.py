@@ -3,6 +3,8 @@
 given to whom a rule gives them."""
 
 import json
+import os
+import subprocess
 
 import pytest
 
@@ -323,6 +325,29 @@ def test_status_has_every_account_with_its_flows(start_agent, emulator):
     assert [flow["flow"] for flow in found["billing"]["flows"]] == ["generate", "signblob"]
 
 
+
+
+def test_command_asks_for_an_account_and_shows_all(start_agent, emulator, build_dir):
+    agent = start_agent(HURRY + ACCOUNTS, ALL + MONITOR + """
+[rule access]
+peer = anyone
+host = any
+kind = access
+account = billing
+""")
+
+    def run(*args):
+        return subprocess.run([build_dir / "gce-oidc", *args], text=True, capture_output=True,
+                              check=True, env={**os.environ, "GCE_OIDC_SOCKET": agent.socket}).stdout
+
+    text = run("token", "--account=billing", AUDIENCE).strip()
+    assert emulator.verify(text, AUDIENCE)["email"] == BILLING
+    assert face(agent, "billing/token").status == 200
+    lines = run("status").splitlines()
+    assert [line.split(None, 1)[1] for line in lines if line.startswith("account  ")][1:] == [
+        f"billing: {BILLING}", f"reports: {REPORTS}"]
+    assert any("account billing" in line and AUDIENCE in line for line in lines)
+    assert any("account billing, access, scopes" in line for line in lines)
 
 
 # --- reload
