@@ -369,3 +369,30 @@ def test_everything_is_installed_inside_the_prefix(stage, build_dir):
     if prefix == "/usr":
         outside = [path for path in outside if not path.is_relative_to(stage / "lib")]
     assert outside == []
+
+
+# --- doc/examples
+
+DROPINS = [("dropin-socket-group.conf", SOCKET, "SocketMode=0660"),
+           ("dropin-credentials.conf", SERVICE, "LoadCredential=key.json"),
+           ("dropin-wait.conf", "web.service", "ExecStartPre=gce-oidc wait")]
+
+
+@pytest.mark.parametrize("name, unit, directive", DROPINS)
+def test_example_drop_in_is_understood_where_it_says(root, analyze, name, unit, directive):
+    text = find_one(root, name).read_text()
+    assert f"# For /etc/systemd/system/{unit}.d/" in text and f"\n{directive}" in text
+    etc = root / "etc/systemd/system"
+    (etc / f"{unit}.d").mkdir(parents=True)
+    (etc / f"{unit}.d" / name).write_text(text)
+    if unit == "web.service":
+        (etc / unit).write_text("[Service]\nExecStart=gce-oidc-agent\n")
+    done = call(analyze, "verify", "--man=no", f"--root={root}", unit)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    (etc / f"{unit}.d" / name).write_text(text + "NoSuchDirective=yes\n")
+    assert "NoSuchDirective" in call(analyze, "verify", "--man=no", f"--root={root}", unit).stderr
+
+
+def test_all_drop_ins_are_tried(root):
+    assert {path.name for path in root.rglob("examples/dropin-*")} == {
+        name for name, _, _ in DROPINS}
