@@ -8,6 +8,7 @@ import time
 import pytest
 
 from conftest import wait_for
+from loopback import start_loopback  # noqa: F401 # a fixture
 from raw_http import Wire, request
 from signing import (BYTES, EMAIL, JWT, account_verifies, ask_jwt, ask_signature, post, refused, rule)
 from steps import ACCESS, ACCOUNT, HURRY, SIGNATURE, steps, warm_up
@@ -376,6 +377,17 @@ def test_requests_are_counted(start_agent):
     assert 'route="/v1/jwt",code="ok"} 1' in text
     assert 'route="/v1/sign",code="ok"} 1' in text
     assert 'route="/v1/sign",code="bad-request"} 1' in text
+
+
+@pytest.mark.parametrize("tcp, status", [("no", 403), ("yes", 200)])
+def test_over_tcp_it_takes_tcp_yes(start_loopback, tcp, status):
+    more = f"tcp = {tcp}"
+    it = start_loopback(HURRY, rules=rule("jwt", f"{PATTERNS}\n{more}") + rule("sign", more, name="storage") +
+                        rule("sign-any", more, name="any-bytes"))
+    for answer in (*both(it), ask_signature(it, b"x")):
+        assert answer.status == status, answer
+        assert status == 200 or "but for tcp" in refused(answer, 403, "denied-by-policy")
+    assert [answer.status for answer in both(it.agent)] == [200, 200]
 
 
 # --- keys in files
