@@ -46,6 +46,7 @@ def test_programs_are_arm64s(arm64):
 # What qemu-user cannot: program, or program::test, and why.
 CANNOT = {
     "test-memory": "the address space that it limits is qemu's",
+    "test-peer-tcp": "qemu-user makes no sock_diag sockets",
     "test-peer::more_groups_than_expected": "qemu 7.2 knows no SO_PEERGROUPS",
     "test-peer::a_few_groups_are_kept": "qemu 7.2 knows no SO_PEERGROUPS",
 }
