@@ -51,8 +51,14 @@ read_email(struct account_user *u, const char *text, char **ret, struct err *e)
 		}, e);
 	if (r < 0)
 		return r;
-	if (!j->email || !text_is_graph(j->email, EMAIL_MAX))
-		return err_set(e, ERR_UNAVAILABLE, "ID token: no email");
+	if (!j->email || !text_is_graph(j->email, EMAIL_MAX)) {
+		r = err_set(e, ERR_GOOGLE, "token endpoint: the user's ID tokens "
+			    "have no email");
+		err_hint(e, "sign in again with the scopes openid and email: "
+			 "gcloud auth application-default login "
+			 "--client-id-file=FILE");
+		return r;
+	}
 	*ret = xstrdup(j->email);
 	return 0;
 }

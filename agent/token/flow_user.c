@@ -1,40 +1,59 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Flow "user": somebody's refresh token is traded for his ID token, whose audience
-   is another OAuth client of the same project: an application's behind IAP.  One
-   step, which does not wait until it is known who that is: the token says so. */
+   is another OAuth client of the same project: an application's behind IAP.
 
-#include <string.h>
+	account        who it is: the account's own business, once
+	ID token       token endpoint, for the refresh token */
 
 #include "token/credential.h"
 #include "token/flow.h"
-#include "token/jwt.h"
 
 struct user_fetch {
 	struct fetch base;
+	struct account_wait *wait;
 	struct http_call *trade;
+	char *email;
 };
 
-/* What else may be wrong is for fetch_check() to say. */
+static account_done_fn on_account;
+static http_done_fn on_id_token;
+
 static int
-read_email(const char *text, char **ret, struct err *e)
+ask_id_token(struct user_fetch *f, struct err *e)
 {
-	_cleanup_(jwt_freep) struct jwt *j = NULL;
+	const struct flow_context *ctx = f->base.ctx;
+	struct token_endpoint_user user = credential_user(ctx->credential);
+	struct http_request q = { 0 };
+
+	f->email = xstrdup(account_email(ctx->account));
+	token_endpoint_refresh_request(ctx->at->token, &user, f->base.audience, &q);
+	q.payer = f->base.payer;
+	return http_client_start(ctx->http, &q, f->base.deadline, on_id_token, f,
+				 &f->trade, e);
+}
+
+static int
+user_begin(struct fetch *base, struct err *e)
+{
+	struct user_fetch *f = container_of(base, struct user_fetch, base);
 	int r;
 
-	if (jwt_parse(text, strlen(text), &j, NULL) < 0)
-		return 0;
-	if (j->email) {
-		*ret = xstrdup(j->email);
-		return 0;
-	}
-	r = err_set(e, ERR_GOOGLE, "token endpoint: the user's ID tokens have no "
-		    "email");
-	if (e)
-		e->scope = ERR_SCOPE_ACCOUNT;
-	err_hint(e, "sign in again with scopes openid and email: gcloud auth "
-		 "application-default login --client-id-file=FILE");
-	return r;
+	r = account_when_found(base->ctx->account, base->deadline, on_account, f,
+			       &f->wait, e);
+	return r > 0 ? ask_id_token(f, e) : r;
+}
+
+static void
+on_account(void *userdata, _unused_ struct account *a, const struct err *failed)
+{
+	struct user_fetch *f = userdata;
+	struct err e;
+
+	if (failed)
+		fetch_fail(&f->base, failed);
+	else if (ask_id_token(f, &e) < 0)
+		fetch_fail(&f->base, &e);
 }
 
 static void
@@ -43,47 +62,31 @@ on_id_token(void *userdata, const struct http_response *re,
 {
 	struct user_fetch *f = userdata;
 	_cleanup_(secret_freep) char *text = NULL;
-	_cleanup_(freep) char *email = NULL;
 	struct err e;
-	int r;
 
 	if (failed)
 		return fetch_fail(&f->base, failed);
 
 	clock_learn(f->base.ctx->clock, re);
-	r = token_endpoint_id_token_response(re, &(struct token_endpoint_ask){
-		.audience = f->base.audience,
-	}, &text, NULL, &e);
-	if (r >= 0)
-		r = read_email(text, &email, &e);
-	if (r < 0)
+	if (token_endpoint_id_token_response(re, &(struct token_endpoint_ask){
+		.audience = f->base.audience }, &text, NULL, &e) < 0)
 		return fetch_fail(&f->base, &e);
 	fetch_check(&f->base, &(struct fetch_found){
 		.text = text,
-		.email = email,
+		.email = f->email,
 		.from = "the token endpoint",
 		.tls = re->tls,
 	});
 }
 
-static int
-user_begin(struct fetch *base, struct err *e)
-{
-	struct user_fetch *f = container_of(base, struct user_fetch, base);
-	const struct flow_context *ctx = base->ctx;
-	struct token_endpoint_user user = credential_user(ctx->credential);
-	struct http_request q = { 0 };
-
-	token_endpoint_refresh_request(ctx->at->token, &user, base->audience, &q);
-	q.payer = base->payer;
-	return http_client_start(ctx->http, &q, base->deadline, on_id_token, f,
-				 &f->trade, e);
-}
-
 static void
 user_clear(struct fetch *base)
 {
-	http_call_free(container_of(base, struct user_fetch, base)->trade);
+	struct user_fetch *f = container_of(base, struct user_fetch, base);
+
+	account_wait_free(f->wait);
+	http_call_free(f->trade);
+	free(f->email);
 }
 
 const struct flow_ops flow_user = {

@@ -200,7 +200,7 @@ def test_refused_refresh_token_says_what_mends_it(start, emulator, files, why):
     error = json.loads(answer.text)
     assert words in error["error_description"]
     assert hint in error["hint"]
-    # Not asked over and over: once who it is, once for the token.
+    # Not asked over and over.
     assert emulator.counts()["token-endpoint"]["total"] <= 2
 
 
