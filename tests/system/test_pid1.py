@@ -19,6 +19,7 @@ from steps import HURRY
 
 SOCKET, SERVICE = "gce-oidc-agent.socket", "gce-oidc-agent.service"
 LOCKDOWN = "gce-oidc-agent-lockdown.service"
+LOOPBACK = "gce-oidc-agent-loopback.socket"
 PATH = "/run/gce-oidc-agent/agent.sock"
 CONFIG = "/etc/gce-oidc-agent/agent.conf"
 CA = "/etc/gce-oidc-agent/ca.pem"
@@ -143,7 +144,8 @@ def test_who_asks_before_the_network_is_up_gets_a_token(machine, google):
 
 def test_first_boot_makes_the_user_and_enables_socket_and_service(machine):
     assert machine.run("systemctl", "is-enabled", SOCKET, SERVICE).split() == ["enabled"] * 2
-    assert machine.call("systemctl", "is-enabled", LOCKDOWN).stdout.strip() == "disabled"
+    for unit in (LOCKDOWN, LOOPBACK):
+        assert machine.call("systemctl", "is-enabled", unit).stdout.strip() == "disabled"
     assert machine.run("getent", "passwd", "gce-oidc-agent").split(":")[5:] == [
         "/", "/usr/sbin/nologin"]
     wait_for(lambda: active(machine, SERVICE), "the service is active")
@@ -166,7 +168,7 @@ def test_condition_is_met_by_configuration_or_firmware_only(machine):
 
 def test_nothing_of_the_agent_is_complained_of(machine):
     """Neither by systemd about the units, nor by the agent about its sandbox."""
-    for unit in (SOCKET, SERVICE, LOCKDOWN):
+    for unit in (SOCKET, SERVICE, LOCKDOWN, LOOPBACK):
         assert machine.prop("LoadState", unit) == "loaded"
     own = [entry["MESSAGE"] for entry in machine.entries(_SYSTEMD_UNIT=SERVICE)
            if int(entry["PRIORITY"]) <= 4]
@@ -512,6 +514,75 @@ def test_nothing_is_left_on_disk(machine):
                         "!", "-path", "*.wants/*", "!", "-path", "/etc/gce-oidc-agent*",
                         "!", "-path", "/var/tmp/systemd-private-*")
     assert found == ""
+
+
+# --- loopback TCP
+
+OVER_TCP = "https://tcp.example.com"
+TCP_RULE = f"""
+[rule by-user-over-tcp]
+user = alice
+host = any
+audience = {OVER_TCP}
+"""
+TCP_RULES = "/etc/gce-oidc-agent/agent.conf.d/loopback.conf"
+# HOST, as bash connects to it: prints the answer.
+ASK_TCP = """
+exec 3<>"/dev/tcp/$0/254" || exit 9
+printf 'GET /computeMetadata/v1/instance/service-accounts/default/identity?audience=%s HTTP/1.0\\r
+Host: 127.0.0.1\\r\\nMetadata-Flavor: Google\\r\\n\\r\\n' "$1" >&3
+cat <&3
+"""
+
+
+def ask_tcp(machine, host, user):
+    """Status and body; None: nobody listens."""
+    done = machine.peer("bash", "-c", ASK_TCP, host, OVER_TCP, User=user)
+    if done.returncode == 9:
+        return None, ""
+    head, _, body = done.stdout.partition("\n\n")
+    return int(head.split()[1]), body
+
+
+@pytest.fixture
+def over_tcp(machine):
+    """As an administrator switches it on, while the service runs; and off."""
+    assert ask_tcp(machine, "127.0.0.1", "alice")[0] is None
+    try:
+        machine.write_in(TCP_RULES, TCP_RULE)
+        machine.run("systemctl", "enable", LOOPBACK)
+        machine.run("systemctl", "restart", SERVICE)
+        yield machine
+    finally:
+        machine.run("rm", "-f", TCP_RULES)
+        machine.run("systemctl", "disable", LOOPBACK)
+        machine.run("systemctl", "stop", LOOPBACK)
+        machine.run("systemctl", "restart", SERVICE)
+    assert ask_tcp(machine, "127.0.0.1", "alice")[0] is None
+    assert serves(machine)
+
+
+def test_loopback_socket_is_off_until_it_is_enabled(machine):
+    assert machine.call("systemctl", "is-enabled", LOOPBACK).stdout.strip() == "disabled"
+    assert not active(machine, LOOPBACK)
+
+
+def test_loopback_socket_serves_after_enable_and_restart(over_tcp, google):
+    assert active(over_tcp, LOOPBACK)
+    for host in ("127.0.0.1", "::1"):
+        status, body = ask_tcp(over_tcp, host, "alice")
+        assert status == 200
+        google.verify(body, OVER_TCP)
+        assert ask_tcp(over_tcp, host, "bob")[0] == 403
+        assert ask_tcp(over_tcp, host, "root")[0] == 403
+    assert serves(over_tcp)         # the Unix socket, as before
+
+
+def test_loopback_port_is_held_while_the_service_restarts(over_tcp):
+    over_tcp.run("systemctl", "restart", SERVICE)
+    assert ask_tcp(over_tcp, "127.0.0.1", "alice")[0] == 200
+    over_tcp.run("systemctl", "kill", "--signal=KILL", SERVICE)
+    assert ask_tcp(over_tcp, "127.0.0.1", "alice")[0] == 200    # by the next one
 
 
 # --- lockdown
