@@ -73,6 +73,21 @@ parse_string(const struct config_option *o _unused_, const char *value,
 	return 0;
 }
 
+/* It goes into a header: what a project's id or number may hold. */
+static int
+parse_project(const struct config_option *o, const char *value, void *ret,
+	      struct err *e)
+{
+	char show[TEXT_SHOW_SIZE];
+	size_t len = strlen(value);
+
+	if (len <= 63 && strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-.:")
+	    == len)
+		return parse_string(o, value, ret, e);
+	return err_set(e, ERR_REQUEST, "bad value \"%s\": expected a project's id "
+		       "or number", text_show_str(show, value));
+}
+
 static int
 parse_level(const struct config_option *o _unused_, const char *value,
 	    void *ret, struct err *e)
@@ -217,6 +232,8 @@ const struct config_option config_options[] = {
 	{ "upstream", "token-endpoint", parse_string, AT(at.token), ENDPOINT_TOKEN,
 	  0, 0 },
 	{ "upstream", "certs", parse_string, AT(at.certs), ENDPOINT_CERTS, 0, 0 },
+	{ "upstream", "quota-project", parse_project, AT(at.quota_project), NULL,
+	  0, 0 },
 	{ "upstream", "test-endpoints", parse_bool, AT(at.test), "no", 0, 0 },
 	{ "upstream", "ca-file", parse_string, AT(ca_file), NULL, 0, 0 },
 	{ "upstream", "proxy", parse_string, AT(proxy), NULL, 0, 0 },
@@ -414,7 +431,7 @@ config_option_same(const struct config_option *o, const struct config *a,
 	const char *p = (const char *)a + o->offset;
 	const char *q = (const char *)b + o->offset;
 
-	if (o->parse == parse_string)
+	if (o->parse == parse_string || o->parse == parse_project)
 		return same_string(*(char *const *)p, *(char *const *)q);
 	if (o->parse == parse_warm)
 		return same_list(*(char **const *)p, *(char **const *)q);
@@ -425,7 +442,7 @@ int
 config_option_set(struct config *c, const struct config_option *o,
 		  const char *value, struct err *e)
 {
-	bool may_be_empty = o->parse == parse_flows ||
+	bool may_be_empty = o->parse == parse_flows || o->parse == parse_project ||
 		o->parse == parse_string || o->parse == parse_warm;
 	int r;
 

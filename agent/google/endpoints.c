@@ -47,6 +47,7 @@ endpoints_clear(struct endpoints *at)
 	free(at->iam);
 	free(at->token);
 	free(at->certs);
+	free(at->quota_project);
 	*at = (struct endpoints){ .test = false };
 }
 

@@ -39,6 +39,7 @@ struct endpoints {
 	char *iam;
 	char *token;		/* the whole URL */
 	char *certs;		/* likewise */
+	char *quota_project;	/* IAM counts requests for it; or NULL */
 	bool test;		/* test-endpoints = yes */
 };
 

@@ -88,6 +88,13 @@ iam_request(enum iam_method method, const char *base_url,
 	http_request_field(ret, "Accept", "application/json");
 }
 
+void
+iam_request_quota(struct http_request *q, const char *project)
+{
+	if (project)
+		http_request_field(q, "x-goog-user-project", project);
+}
+
 /* --- failures --------------------------------------------------------------- */
 
 /* How each one is mended: see mend(). */

@@ -32,6 +32,8 @@ struct iam_subject {
 void iam_request(enum iam_method method, const char *base_url,
 		 const struct iam_subject *s, const char *access_token,
 		 const char *members, struct http_request *ret);
+/* Has the request count for this project's quota; NULL: for the account's own. */
+void iam_request_quota(struct http_request *q, const char *project);
 
 /* An answer that is not 200.  A denial for good is ERR_GOOGLE with scope set, names
    role, scope, API or account, and hints at the command that mends it; a missing

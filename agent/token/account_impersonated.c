@@ -39,6 +39,7 @@ ask(struct account_impersonated *m, struct token *bearer, struct err *e)
 	iam_generate_access_token_request(a->at->iam, &s,
 					  token_reveal(bearer, NULL),
 					  a->info.scopes, &q);
+	iam_request_quota(&q, a->at->quota_project);
 	q.payer = HTTP_PAYER_ACCESS;
 	return http_client_start(a->http, &q, &a->access_deadline, on_access, m,
 				 &m->call, e);

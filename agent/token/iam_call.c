@@ -102,6 +102,7 @@ ask(struct iam_call *c, struct err *e)
 	s = subject_of(c);
 	c->q.request(c->q.userdata, c->ctx->at->iam, &s,
 		     token_reveal(c->bearer, NULL), &q);
+	iam_request_quota(&q, c->ctx->at->quota_project);
 	q.payer = c->q.payer;
 	return http_client_start(c->ctx->http, &q, c->q.deadline, on_answer, c,
 				 &c->call, e);
