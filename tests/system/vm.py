@@ -123,7 +123,7 @@ class Vm(Commands):
             self.process = subprocess.Popen(
                 # It must not outlive a test that is killed.
                 ["setpriv", "--pdeathsig=KILL", "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-                 "-S", "-M", "q35,usb=off,vmport=off,smbus=off", "-accel",
+                 "-no-reboot", "-S", "-M", "q35,usb=off,vmport=off,smbus=off", "-accel",
                  "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "640", "-smbios",
                  f"type=1,manufacturer=Google,product={self.product}",
                  "-kernel", self.kernel, "-append",
@@ -187,12 +187,21 @@ class Vm(Commands):
         return self.call("bash", "-c", script, **more)
 
     def reboot(self):
-        self.send("systemctl reboot")
-        self.wait_ready()
+        """QEMU ends at that, and another one begins: its own reset takes minutes where
+        others want the processors, too."""
+        self.end("systemctl reboot")
+        self.start()
 
     def power_off(self):
-        self.send("systemctl poweroff")
+        self.end("systemctl poweroff")
+
+    def end(self, how):
+        self.send(how)
         self.process.wait(BOOT)
+        for it in (self.monitor, self.shell):
+            it.close()
+        self.monitor = self.shell = None
+        self.received = b""
 
     def running(self):
         return self.process is not None and self.process.poll() is None
