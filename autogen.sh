@@ -12,7 +12,7 @@ build="autoconf automake libtool make gcc libc6-dev pkg-config
 	ca-certificates curl python3 python3-cryptography"
 test="binutils clang coreutils debhelper dpkg-dev e2fsprogs faketime g++
 	gcc-aarch64-linux-gnu iproute2 libclang-rt-dev libcmocka-dev lintian
-	mandoc mmdebstrap nftables piuparts procps python3-pytest
+	mandoc mmdebstrap nftables piuparts procps python3-pytest python3-venv
 	qemu-system-x86 qemu-user rpm shellcheck strace systemd
 	systemd-container util-linux valgrind xz-utils"
 
@@ -20,10 +20,19 @@ usage() {
 	echo "usage: ./autogen.sh [--install-deps | --install-deps=all]"
 }
 
+# For tests that run clients of other languages, where the tools are not there
+# from elsewhere already.
+tools() {
+	command -v go >/dev/null || echo golang-go
+	command -v npm >/dev/null || echo nodejs npm
+	command -v javac >/dev/null || echo default-jdk-headless
+	command -v mvn >/dev/null || echo maven
+}
+
 # One line, however the lists above are broken.
 packages() {
 	case ${1:-all} in
-	all)	echo $build $test ;;
+	all)	echo $build $test $(tools) ;;
 	*)	echo $build ;;
 	esac
 }

@@ -21,11 +21,13 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True          # a demo leaves nothing behind, not even in the source tree
 
 import faults
+import front
 import keys
 import wire
 from certs import Certificates
 from control import Control
 from iam import IamCredentials
+from iam_v1 import IamV1
 from iap import CREDENTIALS, ProtectedApplication, without_credentials
 from metadata import MetadataServer
 from token_endpoint import TokenEndpoint
@@ -40,6 +42,7 @@ def parse_arguments():
     parser.add_argument("--metadata-port", type=int, default=0)
     parser.add_argument("--at", action="append", default=[], type=service_at, metavar="SERVICE=ADDRESS:PORT",
                         help="where an https service is; 127.0.0.1 and any port where not given")
+    parser.add_argument("--front", metavar="ADDRESS", help="all of it under Google's names, too, at its port 443")
     parser.add_argument("--email", default=Settings.email)
     parser.add_argument("--project", default=Settings.project)
     return parser.parse_args()
@@ -61,6 +64,7 @@ class Emulator:
             file.write(self._authority.pem())
         services = [MetadataServer(world), IamCredentials(world), TokenEndpoint(world), Certificates(world),
                     ProtectedApplication(world)]
+        old = IamV1(world)      # under its own name only
         self._listeners = {}
         for service in services:
             contexts = None
@@ -70,8 +74,11 @@ class Emulator:
                 service.name, self._exchange_with(service), service.bad_request, contexts)
         control = Control(world, {service.name: service for service in services}, self._listeners)
         self._control = wire.Listener("control", self._steer_with(control), control.bad_request)
+        at_home = front.Front({service.name: self._exchange_with(service) for service in [*services, old]})
+        self._front = wire.Listener("front", at_home.exchange, at_home.bad_request,
+                                    {"right": keys.named_context(directory, self._authority, front.NAMES)})
 
-    async def start(self, metadata_address, metadata_port):
+    async def start(self, metadata_address, metadata_port, front_address=None):
         for name, listener in self._listeners.items():
             if name == "metadata":
                 await listener.start(metadata_address, metadata_port)
@@ -79,10 +86,12 @@ class Emulator:
                 address, port = self._places.get(name, ("127.0.0.1", 0))
                 await listener.start(address, port, next_certificate=lambda name=name: self._world.take_certificate(name))
         await self._control.start()
+        if front_address:
+            await self._front.start(front_address, 443)
         return self._announcement(metadata_address)
 
     def stop(self):
-        for listener in [*self._listeners.values(), self._control]:
+        for listener in [*self._listeners.values(), self._control, self._front]:
             listener.stop()
 
     def _announcement(self, metadata_address):
@@ -97,6 +106,7 @@ class Emulator:
             "certs": tls["certs"] + "/oauth2/v3/certs",
             "app": tls["app"],
             "ca-file": self.ca_file,
+            "names": front.NAMES,
             "control": f"http://127.0.0.1:{self._control.port}",
             "email": settings.email,
             "unique-id": settings.unique_id,
@@ -137,7 +147,7 @@ async def run(arguments, directory):
         threading.Thread(target=wait_for_end_of_input, args=(loop, stop), daemon=True).start()
     emulator = Emulator(directory, Settings(email=arguments.email, project=arguments.project),
                         arguments.at)
-    announcement = await emulator.start(arguments.metadata_address, arguments.metadata_port)
+    announcement = await emulator.start(arguments.metadata_address, arguments.metadata_port, arguments.front)
     print(json.dumps(announcement), flush=True)
     await stop.wait()
     emulator.stop()

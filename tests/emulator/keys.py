@@ -203,3 +203,8 @@ def server_contexts(directory, authority):
         "expired": authority.server_context(directory, localhost, first_day=-20, last_day=-10),
         "unknown-ca": Authority("gce-oidc-agent unknown CA").server_context(directory, localhost),
     }
+
+
+def named_context(directory, authority, names):
+    """A server's only context, for these host names."""
+    return authority.server_context(directory, [x509.DNSName(name) for name in names])

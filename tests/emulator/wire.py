@@ -282,7 +282,8 @@ class Listener:
     def stop(self):
         if self._server is not None:
             self._server.close()
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
         self.drop_connections()
 
     def _bind(self, address):
