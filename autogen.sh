@@ -3,7 +3,7 @@
 # Makes ./configure.  With --install-deps, installs Debian's packages first:
 # those that build and run the demo, or with --install-deps=all also those
 # that the tests need.
-# shellcheck disable=SC2086 # lists of words are meant to split
+# shellcheck disable=SC2046,SC2086 # lists of words are meant to split
 set -eu
 cd "$(dirname "$0")"
 

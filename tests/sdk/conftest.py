@@ -4,12 +4,14 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
 
 from e2e.conftest import *  # noqa: F401,F403 (the fixtures)
 from emulator.client import Emulator
+from loopback import start_loopback  # noqa: F401 (a fixture)
 
 HERE = pathlib.Path(__file__).resolve().parent
 GOOGLE = "127.0.0.2"            # where the names lead; port 443 is free there
@@ -91,36 +93,28 @@ class Sdk:
 
 
 STORE_PASSWORD = "changeit"     # Java's own default; there is nothing secret in it
+README = HERE.parent.parent / "README.md"
+DOCUMENTED = "127.0.0.1:254"    # what README writes for the agent's address
 
-# What leads each to the agent; where it finds the emulator's certificate authority; what runs it.
+# Row of README's table whose variables lead each to the agent; where it finds the emulator's certificate authority;
+# what runs it.
 SDKS = {
-    "python": {
-        "env": {"GCE_METADATA_HOST": "AGENT", "GCE_METADATA_IP": "AGENT", "GCE_METADATA_MTLS_MODE": "none"},
-        "trust": "REQUESTS_CA_BUNDLE",
-        "command": ["DIR/bin/python", str(HERE / "python/ask.py")],
-    },
-    "python-1.5.1": {
-        "env": {"GCE_METADATA_ROOT": "AGENT", "GCE_METADATA_IP": "AGENT"},
-        "trust": "REQUESTS_CA_BUNDLE",
-        "command": ["DIR/bin/python", str(HERE / "python/ask.py")],
-    },
-    "node": {
-        "env": {"GCE_METADATA_HOST": "AGENT", "METADATA_SERVER_DETECTION": "assume-present"},
-        "trust": "NODE_EXTRA_CA_CERTS",
-        "command": ["node", "DIR/ask.js"],
-    },
-    "go": {
-        "env": {"GCE_METADATA_HOST": "AGENT"},
-        "trust": "SSL_CERT_FILE",
-        "command": ["DIR/ask"],
-    },
-    "java": {
-        "env": {"GCE_METADATA_HOST": "AGENT"},
-        "trust": None,
-        "command": ["java", "-XX:TieredStopAtLevel=1", "-Djavax.net.ssl.trustStore=TRUST",
-                    f"-Djavax.net.ssl.trustStorePassword={STORE_PASSWORD}", "-cp", "DIR/classes:DIR/jars/*", "Ask"],
-    },
+    "python": ("Python", "REQUESTS_CA_BUNDLE", ["DIR/bin/python", str(HERE / "python/ask.py")]),
+    "python-1.5.1": ("Python", "REQUESTS_CA_BUNDLE", ["DIR/bin/python", str(HERE / "python/ask.py")]),
+    "node": ("Node", "NODE_EXTRA_CA_CERTS", ["node", "DIR/ask.js"]),
+    "go": ("Go", "SSL_CERT_FILE", ["DIR/ask"]),
+    "java": ("Java", None, [
+        "java", "-XX:TieredStopAtLevel=1", "-Djavax.net.ssl.trustStore=TRUST",
+        f"-Djavax.net.ssl.trustStorePassword={STORE_PASSWORD}", "-cp", "DIR/classes:DIR/jars/*", "Ask"]),
 }
+
+
+def documented_environment(language, address):
+    """What README tells programs of this language to set: that is what is tried."""
+    (row,) = [line for line in README.read_text().splitlines() if line.startswith(f"| {language} (")]
+    variables = dict(re.findall(r"`([A-Z_]+)=([^`]+)`", row))
+    assert DOCUMENTED in variables.values()
+    return {name: value.replace(DOCUMENTED, address) for name, value in variables.items()}
 
 
 class JavaSdk(Sdk):
@@ -130,27 +124,29 @@ class JavaSdk(Sdk):
 
 
 @pytest.fixture
-def sdk_agent(start_agent, request):
+def sdk_agent(start_loopback, request):
     """An agent that stock clients reach: its TCP address is `at`. May be given configuration."""
-    agent = start_agent(getattr(request, "param", ""), rules=RULES, args=["--listen=127.0.0.1:980"])
-    agent.at = "127.0.0.1:980"
-    return agent
+    it = start_loopback(getattr(request, "param", ""), rules=RULES)
+    it.agent.at = it.host
+    return it.agent
 
 
 @pytest.fixture
 def sdk(clients, hosts, emulator, sdk_agent, tmp_path):
     """sdk(NAME) -> Sdk, or the test is skipped with the reason."""
     def make(name):
-        what = SDKS[name]
-        env = {key: value.replace("AGENT", sdk_agent.at) for key, value in what["env"].items()}
+        language, trusts, command = SDKS[name]
+        env = documented_environment(language, sdk_agent.at)
+        if name == "python-1.5.1":
+            env["GCE_METADATA_ROOT"] = env.pop("GCE_METADATA_HOST")
         trust = emulator.ca_file
-        if what["trust"]:
-            env[what["trust"]] = trust
+        if trusts:
+            env[trusts] = trust
         else:
             trust = str(tmp_path / "trust.p12")
             subprocess.run(["keytool", "-importcert", "-noprompt", "-alias", "emulator", "-storepass", STORE_PASSWORD,
                             "-file", emulator.ca_file, "-keystore", trust], check=True, capture_output=True,
                            stdin=subprocess.DEVNULL)
-        command = [word.replace("TRUST", trust) for word in what["command"]]
+        command = [word.replace("TRUST", trust) for word in command]
         return (JavaSdk if name == "java" else Sdk)(name, clients, hosts, emulator, sdk_agent, command, env)
     return make

@@ -132,11 +132,10 @@ answer_note(struct fixture *f, struct http_exchange *x)
 		.status = 200, .body = note ? note : "-",
 		.body_len = note ? strlen(note) : 1,
 	});
-	if (note)
+	if (note || !http_exchange_keeps(x))
 		return;
 	f->kept++;
-	if (http_exchange_keeps(x))
-		http_exchange_keep(x, xstrndup(query.p, query.len));
+	http_exchange_keep(x, xstrndup(query.p, query.len));
 }
 
 static void
