@@ -548,7 +548,9 @@ def test_assertion_signature(emulator):
     assert (answer.status, answer.json()) == (
         400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
     standard = base64.b64encode(base64.urlsafe_b64decode(signature + "==")).decode()
-    for text in (f"{head}.{body}", f"{head}.{body}.{standard}", f"{head}.{body}.{signature}==", "x.y.z",
+    # Padded as libraries of 2018 did it: those it takes.
+    assert exchange(emulator, f"{head}.{body}.{signature}==").status == 200
+    for text in (f"{head}.{body}", f"{head}.{body}.{standard}", f"{head}.{body}.{signature}=", "x.y.z",
                  assertion(emulator, header={"alg": "none"})):
         answer = exchange(emulator, text)
         assert (answer.status, answer.json()["error"]) == (400, "invalid_request")

@@ -30,5 +30,5 @@ class IamV1(IamCredentials):
         account = self.world.find_account(PATH.fullmatch(request.path)[1].rpartition("/")[2].replace("%40", "@"))
         if account is None:
             raise self.refuse("NOT_FOUND", request)
-        self._authorize(request, caller, [])
+        self._authorize(request, caller, [], account)
         return self._sign_blob(account, {"payload": payload}, request)

@@ -127,7 +127,7 @@ class TokenEndpoint(GoogleService):
             except (ValueError, RecursionError):
                 raise self.refuse("malformed") from None
         try:
-            jwt = keys.Jwt(assertion)
+            jwt = keys.Jwt(assertion, padded=True)
         except (ValueError, RecursionError):
             raise self.refuse("malformed") from None
         if jwt.header.get("alg") != "RS256" or jwt.header.get("typ", "JWT") != "JWT":

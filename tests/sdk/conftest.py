@@ -11,7 +11,7 @@ import pytest
 
 from e2e.conftest import *  # noqa: F401,F403 (the fixtures)
 from emulator.client import Emulator
-from loopback import start_loopback  # noqa: F401 (a fixture)
+from loopback import LISTEN, Loopback
 
 HERE = pathlib.Path(__file__).resolve().parent
 GOOGLE = "127.0.0.2"            # where the names lead; port 443 is free there
@@ -124,11 +124,11 @@ class JavaSdk(Sdk):
 
 
 @pytest.fixture
-def sdk_agent(start_loopback, request):
+def sdk_agent(start_agent, request):
     """An agent that stock clients reach: its TCP address is `at`. May be given configuration."""
-    it = start_loopback(getattr(request, "param", ""), rules=RULES)
-    it.agent.at = it.host
-    return it.agent
+    agent = start_agent(getattr(request, "param", ""), rules=RULES, args=LISTEN)
+    agent.at = Loopback(agent).host
+    return agent
 
 
 @pytest.fixture
