@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -16,7 +17,8 @@ from conftest import TESTS, base_path, is_root
 AGENT, LIBRARY, DEVELOPMENT = "gce-oidc-agent", "libgce-oidc0", "libgce-oidc-dev"
 DEBIAN = TESTS.parent / "units/debian"
 # Not the caller's: make's flags, a compiler, a language.
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent",
+HOME = tempfile.TemporaryDirectory(prefix="goa-", dir="/tmp")     # rpm writes there
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": HOME.name,
                "LC_ALL": "C.UTF-8"}
 
 
