@@ -133,11 +133,14 @@ def elsewhere(it):
         redirect(it.port)
         go.send(b"x")
         _, (fd,), _, _ = socket.recv_fds(back, 1, 1)
-        with Wire(socket.socket(fileno=fd)) as wire:
+        sock = socket.socket(fileno=fd)
+        sock.settimeout(DEADLINE)       # the child's made it non-blocking for both
+        with Wire(sock) as wire:
             yield wire
     finally:
         os.waitpid(pid, 0)
-        ip("link", "del", "here")
+        # The kernel takes both ends away with the child's namespace, in its own time.
+        subprocess.run(["ip", "link", "del", "here"], check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["nft", "delete", "table", "ip", "elsewhere"], check=False)
         for one in (go, child_go, back):
             one.close()
