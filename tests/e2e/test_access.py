@@ -153,8 +153,9 @@ def test_freshness_is_demanded_as_of_id_tokens(agent, emulator):
     refused(ask(agent, Cache_Control="min-fresh=9999"), 400)
 
 
-def test_machine_without_an_account_says_so_as_the_metadata_server_does(agent, emulator):
+def test_machine_without_an_account_says_so_as_the_metadata_server_does(start_agent, emulator):
     emulator.set(service_account=False)
+    agent = start_agent(HURRY + ACCOUNTS, ACCESS_TO_ALL)
     agent.wait_log("this VM has no service account")
     answer = ask(agent)
     refused(answer, 404, "Service account not enabled on this instance")
