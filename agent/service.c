@@ -171,7 +171,7 @@ notify(void)
 		close(fd);
 }
 
-static void
+_printf_(1, 2) static void
 notify_state(const char *fmt, ...)
 {
 	va_list ap;

@@ -140,7 +140,9 @@ gcs_hex(const char *base64)
 	while (len > 0 && base64[len - 1] == '=')
 		len--;
 	out = p = malloc(len * 2 + 1);
-	for (size_t i = 0; out && i < len; i++) {
+	if (!out)
+		return NULL;
+	for (size_t i = 0; i < len; i++) {
 		int v = digit(base64[i]);
 
 		if (v < 0) {
@@ -155,8 +157,7 @@ gcs_hex(const char *base64)
 			*p++ = digits[bits >> have & 15];
 		}
 	}
-	if (out)
-		*p = '\0';
+	*p = '\0';
 	return out;
 }
 

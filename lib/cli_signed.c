@@ -44,9 +44,12 @@ signed_read(const char *name, char **ret, size_t *ret_len)
 	int code = CLI_OK;
 	ssize_t n = 0;
 
-	if (!buf)
-		code = cli_fail(CLI_INTERNAL, "memory is gone");
-	else if (fd < 0 || (n = read_all(fd, buf, SIGNED_MAX + 1)) < 0)
+	if (!buf) {
+		if (fd > STDERR_FILENO)
+			close(fd);
+		return cli_fail(CLI_INTERNAL, "memory is gone");
+	}
+	if (fd < 0 || (n = read_all(fd, buf, SIGNED_MAX + 1)) < 0)
 		code = cli_fail(CLI_USAGE, "cannot read %s: %s",
 				in ? "standard input" : name, strerror(errno));
 	else if (n > SIGNED_MAX)

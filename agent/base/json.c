@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -245,6 +246,7 @@ json_write_string(struct buf *b, const char *s)
 {
 	size_t n;
 
+	assert(s);
 	buf_addc(b, '"');
 	for (size_t left = strlen(s); left > 0; s += n, left -= n) {
 		n = utf8_len(s, left);
