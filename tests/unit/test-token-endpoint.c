@@ -440,8 +440,8 @@ static void
 an_access_token_comes_with_its_life(void **state _unused_)
 {
 	static const char *const good[] = {
-		"{\"access_token\":\"ya29.x\",\"expires_in\":3599,"
-		"\"token_type\":\"Bearer\",\"scope\":\"s\"}",
+		("{\"access_token\":\"ya29.x\",\"expires_in\":3599,"
+		 "\"token_type\":\"Bearer\",\"scope\":\"s\"}"),
 		"{\"access_token\":\"ya29.x\",\"expires_in\":\"3599\"}",
 	};
 	static const char *const bad[] = {
@@ -452,8 +452,8 @@ an_access_token_comes_with_its_life(void **state _unused_)
 		"{\"access_token\":\"ya29.x\",\"expires_in\":0}",
 		"{\"access_token\":\"ya29.x\",\"expires_in\":\"-1\"}",
 		"{\"access_token\":\"ya29.x\",\"expires_in\":1.5}",
-		"{\"access_token\":\"ya29.x\",\"expires_in\":1,"
-		"\"token_type\":\"mac\"}",
+		("{\"access_token\":\"ya29.x\",\"expires_in\":1,"
+		 "\"token_type\":\"mac\"}"),
 	};
 	uint64_t life = 0;
 	struct err e;
