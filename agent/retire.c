@@ -43,16 +43,20 @@ agent_free_retired(struct agent *agent)
 	agent->retire = sd_event_source_unref(agent->retire);
 }
 
+/* Whoever waits since an era may by now hold what a later one began with, never
+   what an earlier one did: so nothing goes that is newer than the oldest that is
+   waited on.  The newest comes first. */
 static int
 on_retire(_unused_ sd_event_source *s, void *userdata)
 {
 	struct agent *agent = userdata;
-	struct retired *old = LIST_FIRST(&agent->retired), *next;
+	struct retired *free_from = LIST_FIRST(&agent->retired), *old, *next;
 
-	for (; old; old = next) {
-		next = LIST_NEXT(old, list);
+	LIST_FOREACH(old, &agent->retired, list)
 		if (http_server_waiting(agent->server, old->era) > 0)
-			continue;
+			free_from = LIST_NEXT(old, list);
+	for (old = free_from; old; old = next) {
+		next = LIST_NEXT(old, list);
 		LIST_REMOVE(old, list);
 		retired_free(old);
 		log_debug(LOG_NO_FIELDS, "nobody waits any more on what asked "
