@@ -84,8 +84,13 @@ json_parse_strict(const char *text, size_t len, int depth, const char **ret_why)
 	struct json_scan s;
 
 	*ret_why = "not one JSON value in UTF-8, or nested too deep";
-	if (json_scan(text, len, depth, &s))
-		j = build(text, len, depth);
+	if (!json_scan(text, len, depth, &s))
+		return NULL;
+	if (s.values > JSON_VALUES_MAX) {
+		*ret_why = "more than 1,024 values";
+		return NULL;
+	}
+	j = build(text, len, depth);
 	if (j && s.nul) {
 		*ret_why = "a string holds U+0000";
 		return json_free(j);

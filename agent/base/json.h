@@ -22,8 +22,10 @@ struct json *json_free(struct json *root);
 DEFINE_CLEANUP(struct json *, json_free)
 
 /* The same, for what others are to read as we do: no name stands twice in one
-   object, however it is escaped, and no string holds U+0000.  In *ret_why, on
-   failure, what is wrong with it. */
+   object, however it is escaped, no string holds U+0000, and there are no more
+   values than JSON_VALUES_MAX (an empty object of three bytes takes json-c nearly a
+   kilobyte).  In *ret_why, on failure, what is wrong with it. */
+#define JSON_VALUES_MAX	1024
 struct json *json_parse_strict(const char *text, size_t len, int depth,
 			       const char **ret_why);
 

@@ -172,6 +172,7 @@ scan_value(struct scan *s, int depth)
 	scan_space(s);
 	if (s->p == s->end)
 		return false;
+	s->found.values++;
 	switch (*s->p) {
 	case '{':
 		s->p++;

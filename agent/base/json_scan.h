@@ -7,6 +7,7 @@
 
 struct json_scan {
 	size_t names;		/* of members, in all objects */
+	size_t values;		/* of all kinds, at all depths */
 	bool nul;		/* a string holds U+0000 */
 };
 

@@ -13,9 +13,10 @@
 /* Those that are ours to set or to judge stand once, as they are written here. */
 static const char *const ours[] = { "iss", "sub", "aud", "iat", "exp" };
 
+/* Text only: json-c's tree is many times as large, and this waits for IAM. */
 struct claims {
-	struct json *root;
-	const char *iss, *sub, *aud;	/* in root; NULL where absent */
+	char *iss, *sub, *aud;		/* NULL where absent */
+	char *others;			/* ",NAME:VALUE" of each, written anew */
 	int64_t iat, exp;
 	bool has_iat, has_exp;
 };
@@ -76,22 +77,23 @@ check_name(void *userdata, const char *name, _unused_ const struct json *value)
 
 /* A claim may be absent, but not of another type, null among them. */
 static int
-take_string(const struct claims *c, const char *name, const char **ret,
-	    struct err *e)
+take_string(const struct json *root, const char *name, char **ret, struct err *e)
 {
-	*ret = json_get_string(c->root, name);
-	if (*ret || !json_has(c->root, name))
+	const char *s = json_get_string(root, name);
+
+	*ret = s ? xstrdup(s) : NULL;
+	if (s || !json_has(root, name))
 		return 0;
 	return err_set(e, ERR_REQUEST, "claims: %s has to be one string", name);
 }
 
 static int
-take_time(const struct claims *c, const char *name, bool *ret_has, int64_t *ret,
+take_time(const struct json *root, const char *name, bool *ret_has, int64_t *ret,
 	  struct err *e)
 {
-	*ret_has = json_has(c->root, name);
+	*ret_has = json_has(root, name);
 	*ret = 0;
-	if (!*ret_has || (json_get_int(c->root, name, ret) && *ret > 0 &&
+	if (!*ret_has || (json_get_int(root, name, ret) && *ret > 0 &&
 			  *ret <= JSON_INT_MAX))
 		return 0;
 	return err_set(e, ERR_REQUEST, "claims: %s has to be a time in whole "
@@ -141,24 +143,52 @@ check_audience(const char *aud, const struct endpoints *at, size_t max,
 }
 
 static int
-parse(struct claims *c, const char *text, size_t len, struct err *e)
+write_other(void *userdata, const char *name, const struct json *value)
+{
+	struct buf *b = userdata;
+
+	if (is_ours(name))
+		return 0;
+	buf_addc(b, ',');
+	json_write_string(b, name);
+	buf_addc(b, ':');
+	return json_write(b, value);
+}
+
+static int
+parse(const char *text, size_t len, struct json **ret, struct err *e)
 {
 	_cleanup_(buf_free) struct buf b = BUF_INIT(CLAIMS_MAX);
+	_cleanup_(json_freep) struct json *root = NULL;
 	const char *why;
 	int r;
 
-	c->root = json_parse_strict(text, len, CLAIMS_DEPTH, &why);
-	if (!c->root)
+	root = json_parse_strict(text, len, CLAIMS_DEPTH, &why);
+	if (!root)
 		return err_set(e, ERR_REQUEST, "claims: %s (%d levels at most)",
 			       why, CLAIMS_DEPTH);
-	if (!json_is_object(c->root))
+	if (!json_is_object(root))
 		return err_set(e, ERR_REQUEST, "claims: not a JSON object");
-	r = json_each(c->root, check_name, e);
+	r = json_each(root, check_name, e);
 	if (r < 0)
 		return r;
-	if (json_write(&b, c->root) < 0)
+	if (json_write(&b, root) < 0)
 		return err_set(e, ERR_REQUEST, "claims: numbers have to be whole "
 			       "and between -(2^53 - 1) and 2^53 - 1");
+	*ret = TAKE_PTR(root);
+	return 0;
+}
+
+/* All but those that are ours. */
+static int
+take_others(const struct json *root, char **ret, struct err *e)
+{
+	_cleanup_(buf_free) struct buf b = BUF_INIT(CLAIMS_MAX);
+
+	(void)json_each(root, write_other, &b);
+	if (b.overflow)
+		return err_set(e, ERR_REQUEST, "claims: too long");
+	*ret = xstrdup(buf_str(&b));
 	return 0;
 }
 
@@ -167,21 +197,24 @@ claims_read(const char *text, size_t len, const struct endpoints *at,
 	    size_t max_audience, struct claims **ret, struct err *e)
 {
 	_cleanup_(claims_freep) struct claims *c = xcalloc(1, sizeof(*c));
+	_cleanup_(json_freep) struct json *root = NULL;
 	int r;
 
-	r = parse(c, text, len, e);
+	r = parse(text, len, &root, e);
 	if (r >= 0)
-		r = take_string(c, "iss", &c->iss, e);
+		r = take_string(root, "iss", &c->iss, e);
 	if (r >= 0)
-		r = take_string(c, "sub", &c->sub, e);
+		r = take_string(root, "sub", &c->sub, e);
 	if (r >= 0)
-		r = take_string(c, "aud", &c->aud, e);
+		r = take_string(root, "aud", &c->aud, e);
 	if (r >= 0)
-		r = take_time(c, "iat", &c->has_iat, &c->iat, e);
+		r = take_time(root, "iat", &c->has_iat, &c->iat, e);
 	if (r >= 0)
-		r = take_time(c, "exp", &c->has_exp, &c->exp, e);
+		r = take_time(root, "exp", &c->has_exp, &c->exp, e);
 	if (r >= 0)
 		r = check_audience(c->aud, at, max_audience, e);
+	if (r >= 0)
+		r = take_others(root, &c->others, e);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(c);
@@ -194,7 +227,10 @@ claims_free(struct claims *c)
 	if (!c)
 		return NULL;
 
-	json_free(c->root);
+	free(c->iss);
+	free(c->sub);
+	free(c->aud);
+	free(c->others);
 	free(c);
 	return NULL;
 }
@@ -236,19 +272,6 @@ check_times(int64_t iat, int64_t exp, int64_t now, struct err *e)
 	return 0;
 }
 
-static int
-write_other(void *userdata, const char *name, const struct json *value)
-{
-	struct buf *b = userdata;
-
-	if (is_ours(name))
-		return 0;
-	buf_addc(b, ',');
-	json_write_string(b, name);
-	buf_addc(b, ':');
-	return json_write(b, value);
-}
-
 int
 claims_write(const struct claims *c, const char *email,
 	     const struct claims_times *t, char **ret, struct err *e)
@@ -273,7 +296,7 @@ claims_write(const struct claims *c, const char *email,
 	buf_adds(&b, ",\"aud\":");
 	json_write_string(&b, c->aud);
 	buf_addf(&b, ",\"iat\":%" PRId64 ",\"exp\":%" PRId64, iat, exp);
-	(void)json_each(c->root, write_other, &b);
+	buf_adds(&b, c->others);
 	buf_addc(&b, '}');
 	if (b.overflow)		/* what was read would have been too long already */
 		return err_set(e, ERR_REQUEST, "claims: too long");

@@ -304,6 +304,31 @@ a_strict_text_holds_no_nul(void **state _unused_)
 	assert_string_equal(why, "not one JSON value in UTF-8, or nested too deep");
 }
 
+/* "[0,0,...]": the array is a value, too. */
+static struct json *
+parse_values(size_t values, const char **ret_why)
+{
+	_cleanup_(buf_free) struct buf b = BUF_INIT(8192);
+
+	buf_addc(&b, '[');
+	for (size_t i = 1; i < values; i++)
+		buf_adds(&b, i > 1 ? ",0" : "0");
+	buf_addc(&b, ']');
+	return json_parse_strict(buf_str(&b), strlen(buf_str(&b)), 8, ret_why);
+}
+
+static void
+a_strict_text_has_so_many_values_and_no_more(void **state _unused_)
+{
+	_cleanup_(json_freep) struct json *j = NULL;
+	const char *why;
+
+	j = parse_values(JSON_VALUES_MAX, &why);
+	assert_non_null(j);
+	assert_null(parse_values(JSON_VALUES_MAX + 1, &why));
+	assert_string_equal(why, "more than 1,024 values");
+}
+
 static void
 what_is_read_strictly_is_written_with_the_same_meaning(void **state _unused_)
 {
@@ -369,6 +394,7 @@ main(void)
 		cmocka_unit_test(
 			a_name_given_twice_is_refused_however_it_is_escaped),
 		cmocka_unit_test(a_strict_text_holds_no_nul),
+		cmocka_unit_test(a_strict_text_has_so_many_values_and_no_more),
 		cmocka_unit_test(
 			what_is_read_strictly_is_written_with_the_same_meaning),
 		cmocka_unit_test(
