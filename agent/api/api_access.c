@@ -16,16 +16,11 @@
 #define SCOPE_LEN_MAX	512
 #define ANSWER_MAX	(64 * 1024)	/* a token has at most 16 KiB */
 
-/* Printable, and nothing that would mean something in JSON or in a list. */
+/* Nothing that would mean something in JSON. */
 static bool
 is_scope(const char *s)
 {
-	size_t len = strlen(s);
-
-	for (size_t i = 0; i < len; i++)
-		if (s[i] <= ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\')
-			return false;
-	return len > 0 && len <= SCOPE_LEN_MAX;
+	return text_is_graph(s, SCOPE_LEN_MAX) && !strpbrk(s, "\"\\");
 }
 
 static int

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/text.h"
 #include "google/iam_generate.h"
 
 #define MEMBERS_MAX	(64 * 1024)
@@ -98,17 +99,6 @@ read_time(const char *s)
 	return timegm(&tm);
 }
 
-static bool
-is_bearer(const char *s)
-{
-	size_t len = 0;
-
-	for (; s[len]; len++)
-		if (s[len] <= ' ' || s[len] > '~')
-			return false;
-	return len > 0 && len <= ACCESS_MAX;
-}
-
 int
 iam_generate_access_token_response(const struct http_response *re,
 				   const struct iam_subject *s, int64_t now,
@@ -125,7 +115,7 @@ iam_generate_access_token_response(const struct http_response *re,
 	j = json_parse(re->body, re->body_len, JSON_DEPTH);
 	token = json_get_string(j, "accessToken");
 	expires = json_get_string(j, "expireTime");
-	if (!token || !is_bearer(token))
+	if (!token || !text_is_graph(token, ACCESS_MAX))
 		return iam_nonsense(IAM_GENERATE_ACCESS_TOKEN, re,
 				    "the answer holds no usable token", e);
 	exp = expires ? read_time(expires) : -1;
