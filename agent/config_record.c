@@ -2,20 +2,15 @@
 
 #include <string.h>
 
+#include "base/text.h"
 #include "config_record.h"
-
-static bool
-same(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
 
 static bool
 setting_is(const struct config_setting *s, const char *section, const char *name,
 	   const char *key)
 {
-	return same(s->section, section) && same(s->name, name) &&
-		same(s->key, key);
+	return text_same(s->section, section) && text_same(s->name, name) &&
+		text_same(s->key, key);
 }
 
 static void
@@ -146,11 +141,11 @@ print_section(const struct config_record *r, size_t i, FILE *out)
 	for (; i < r->n; i++) {
 		const struct config_setting *s = &r->v[i];
 
-		if (!same(s->section, first->section) ||
-		    !same(s->name, first->name))
+		if (!text_same(s->section, first->section) ||
+		    !text_same(s->name, first->name))
 			continue;
 		if (!before || before->line != s->line ||
-		    !same(before->origin, s->origin))
+		    !text_same(before->origin, s->origin))
 			print_origin(s, out);
 		fprintf(out, *s->value ? "%s = " : "%s =", s->key);
 		print_value(s, out);
@@ -163,8 +158,8 @@ static bool
 section_is_new(const struct config_record *r, size_t i)
 {
 	for (size_t j = 0; j < i; j++)
-		if (same(r->v[j].section, r->v[i].section) &&
-		    same(r->v[j].name, r->v[i].name))
+		if (text_same(r->v[j].section, r->v[i].section) &&
+		    text_same(r->v[j].name, r->v[i].name))
 			return false;
 	return true;
 }

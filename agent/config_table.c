@@ -387,12 +387,6 @@ config_option_is_list(const struct config_option *o)
 }
 
 static bool
-same_string(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool
 same_list(char *const *a, char *const *b)
 {
 	if (!a || !b)
@@ -432,7 +426,7 @@ config_option_same(const struct config_option *o, const struct config *a,
 	const char *q = (const char *)b + o->offset;
 
 	if (o->parse == parse_string || o->parse == parse_project)
-		return same_string(*(char *const *)p, *(char *const *)q);
+		return text_same(*(char *const *)p, *(char *const *)q);
 	if (o->parse == parse_warm)
 		return same_list(*(char **const *)p, *(char **const *)q);
 	return memcmp(p, q, option_size(o)) == 0;

@@ -8,6 +8,7 @@
 #include "api/client.h"
 #include "api/peer_tcp.h"
 #include "base/hash.h"
+#include "base/text.h"
 
 #define BUCKETS	256
 
@@ -251,19 +252,13 @@ clients_refused(const struct clients *all)
 }
 
 static bool
-same(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static bool
 verdict_is(const struct verdict *q, uint64_t generation,
 	    const struct policy_query *asked)
 {
 	return !q->once && q->generation == generation &&
 		q->kind == asked->kind &&
-		same(q->account, asked->account) &&
-		same(q->audience, asked->audience);
+		text_same(q->account, asked->account) &&
+		text_same(q->audience, asked->audience);
 }
 
 static struct verdict *
@@ -314,7 +309,7 @@ verdict_get(struct clients *all, uint64_t owner, uint64_t generation,
 
 	LIST_FOREACH(q, &all->verdicts[i], chain) {
 		if (!asked->scopes && q->owner == owner &&
-		    verdict_is(q, generation, asked) && same(q->rule, rule) &&
+		    verdict_is(q, generation, asked) && text_same(q->rule, rule) &&
 		    !q->why) {
 			q->refs++;
 			return q;

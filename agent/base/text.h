@@ -4,6 +4,8 @@
 /* Text from outside: checking it, and making it fit for a log or a terminal.
    Pure. */
 
+#include <string.h>
+
 #include "base/base.h"
 
 #define TEXT_SHOW_MAX	200		/* bytes shown of anything foreign */
@@ -29,6 +31,13 @@ bool text_is_plain(const void *s, size_t len);
 
 /* Printable ASCII without a space, 1 to max bytes. */
 bool text_is_graph(const char *s, size_t max);
+
+/* Are they the same string, or both NULL? */
+static inline bool
+text_same(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
 
 /* Unsigned decimal without sign, space or leading "+"; false on overflow past
    max, on an empty string and on anything else than digits. */

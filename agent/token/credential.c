@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/b64.h"
+#include "base/text.h"
 #include "google/endpoints.h"
 #include "token/credential.h"
 #include "token/jwt.h"
@@ -106,12 +107,6 @@ credential_user(const struct credential *c)
 	};
 }
 
-static bool
-same(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 /* The same key id is the same key: Google never gives one twice. */
 bool
 credential_same(const struct credential *a, const struct credential *b)
@@ -123,11 +118,12 @@ credential_same(const struct credential *a, const struct credential *b)
 	x = a->file;
 	y = b->file;
 	for (size_t i = 0; i < CREDFILE_DELEGATES_MAX; i++)
-		if (!same(x->delegates[i], y->delegates[i]))
+		if (!text_same(x->delegates[i], y->delegates[i]))
 			return false;
-	return x->type == y->type && same(x->email, y->email) &&
-	       same(x->key_id, y->key_id) && same(x->client_id, y->client_id) &&
-	       same(x->client_secret, y->client_secret) &&
-	       same(x->refresh_token, y->refresh_token) &&
+	return x->type == y->type && text_same(x->email, y->email) &&
+	       text_same(x->key_id, y->key_id) &&
+	       text_same(x->client_id, y->client_id) &&
+	       text_same(x->client_secret, y->client_secret) &&
+	       text_same(x->refresh_token, y->refresh_token) &&
 	       credential_same(a->source, b->source);
 }
