@@ -275,19 +275,30 @@ refuse_method(struct http_exchange *x, const struct route *route)
 				      : "Allow: GET, HEAD\r\n");
 }
 
+int
+request_check(struct api *a, struct http_exchange *x,
+	      const struct policy_query *q, bool cold, struct err *e)
+{
+	uint64_t now = http_exchange_now(x);
+	int r;
+
+	r = client_check(a->clients, request_client(x), a->ctx.policy, a->ctx.host,
+			 q, now, cold, e);
+	if (r < 0)
+		request_denied(a, x, q, now, e);
+	return r;
+}
+
 bool
 request_admitted(struct api *a, struct http_exchange *x, enum policy_kind kind)
 {
 	struct policy_query q = { .kind = kind, .account = "default" };
-	uint64_t now = api_now(a);
 	struct err e;
 
-	if (client_check(a->clients, request_client(x), a->ctx.policy, a->ctx.host,
-			 &q, now, true, &e) >= 0) {
-		request_granted(a, x, &q, now);
+	if (request_check(a, x, &q, true, &e) >= 0) {
+		request_granted(a, x, &q, http_exchange_now(x));
 		return true;
 	}
-	request_denied(a, x, &q, now, &e);
 	reply_error(x, &e);
 	return false;
 }

@@ -85,14 +85,8 @@ check_policy(struct signature_wait *w, const struct flow_context *ctx, bool cold
 	     struct err *e)
 {
 	struct policy_query q = query_for(w, ctx);
-	uint64_t now = api_now(w->api);
-	int r;
 
-	r = client_check(w->api->clients, request_client(w->x), w->api->ctx.policy,
-			 w->api->ctx.host, &q, now, cold, e);
-	if (r < 0)
-		request_denied(w->api, w->x, &q, now, e);
-	return r;
+	return request_check(w->api, w->x, &q, cold, e);
 }
 
 /* The policy has just said yes. */

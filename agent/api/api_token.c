@@ -86,14 +86,8 @@ check_policy(struct api *a, struct http_exchange *x,
 	     bool cold, struct err *e)
 {
 	struct policy_query q = query_for(ctx, question);
-	uint64_t now = http_exchange_now(x);
-	int r;
 
-	r = client_check(a->clients, request_client(x), a->ctx.policy, a->ctx.host,
-			 &q, now, cold, e);
-	if (r < 0)
-		request_denied(a, x, &q, now, e);
-	return r;
+	return request_check(a, x, &q, cold, e);
 }
 
 static int

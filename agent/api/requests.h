@@ -63,6 +63,11 @@ struct client *request_client(const struct http_exchange *x);
 bool request_admitted(struct api *a, struct http_exchange *x,
 		      enum policy_kind kind);
 
+/* What the policy says to the client, as client_check(): refused it is audited, too.
+   Below 0: e is the answer. */
+int request_check(struct api *a, struct http_exchange *x,
+		  const struct policy_query *q, bool cold, struct err *e);
+
 /* api_audit.c: what the policy said to the client just now, on its way to the log.
    now: CLOCK_BOOTTIME. */
 void request_granted(struct api *a, struct http_exchange *x,
