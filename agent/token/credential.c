@@ -65,15 +65,31 @@ credential_set_times(struct credential *c, uint64_t life_usec,
 }
 
 int
+credential_jwt(const struct credential *c, const char *input, char **ret,
+	       struct err *e)
+{
+	_cleanup_(secret_freep) char *signature = NULL;
+	unsigned char *bytes;
+	size_t len;
+	int r = rs256_sign(c->key, input, strlen(input), &bytes, &len, e);
+
+	if (r < 0)
+		return r;
+	signature = b64url_encode(bytes, len);
+	explicit_bzero(bytes, len);
+	free(bytes);
+	*ret = jwt_join(input, signature);
+	return 0;
+}
+
+int
 credential_assertion(const struct credential *c, const struct clock *clock,
 		     const char *target_audience, const char *scope, char **ret,
 		     int64_t *ret_date, struct err *e)
 {
-	_cleanup_(freep) char *input = NULL, *signature = NULL;
+	_cleanup_(freep) char *input = NULL;
 	int64_t date = clock_date(clock);
 	int64_t iat = date - (int64_t)(c->assertion_backdate_usec / USEC_PER_SEC);
-	unsigned char *bytes;
-	size_t len;
 	int r;
 
 	input = jwt_assertion_input(&(struct jwt_assertion){
@@ -85,16 +101,10 @@ credential_assertion(const struct credential *c, const struct clock *clock,
 		.target_audience = target_audience,
 		.scope = scope,
 	});
-	r = rs256_sign(c->key, input, strlen(input), &bytes, &len, e);
-	if (r < 0)
-		return r;
-	signature = b64url_encode(bytes, len);
-	explicit_bzero(bytes, len);
-	free(bytes);
-	*ret = jwt_join(input, signature);
-	*ret_date = date;
-	explicit_bzero(signature, strlen(signature));
-	return 0;
+	r = credential_jwt(c, input, ret, e);
+	if (r >= 0)
+		*ret_date = date;
+	return r;
 }
 
 struct token_endpoint_user

@@ -28,6 +28,10 @@ DEFINE_CLEANUP(struct credential *, credential_free)
 void credential_set_times(struct credential *c, uint64_t life_usec,
 			  uint64_t backdate_usec);
 
+/* The JWT of "header.claims", signed by the file's key; freed with secret_free(). */
+int credential_jwt(const struct credential *c, const char *input, char **ret,
+		   struct err *e);
+
 /* An assertion of the account's, signed, for one of target_audience and scope;
    freed with secret_free().  *ret_date: by clock_date(). */
 int credential_assertion(const struct credential *c, const struct clock *clock,

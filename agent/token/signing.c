@@ -63,16 +63,15 @@ signing_end(struct signing *s, const char *key_id, const char *text,
 /* The signature, by a key that is here. */
 
 static int
-sign_bytes(const struct credential *c, const void *bytes, size_t len, bool url,
-	   char **ret, struct err *e)
+sign_bytes(const struct signing *s, char **ret, struct err *e)
 {
 	unsigned char *signature;
 	size_t n;
-	int r = rs256_sign(c->key, bytes, len, &signature, &n, e);
+	int r = rs256_sign(s->own->key, s->bytes, s->ask.len, &signature, &n, e);
 
 	if (r < 0)
 		return r;
-	*ret = url ? b64url_encode(signature, n) : b64_encode(signature, n);
+	*ret = b64_encode(signature, n);
 	explicit_bzero(signature, n);
 	free(signature);
 	return 0;
@@ -81,17 +80,12 @@ sign_bytes(const struct credential *c, const void *bytes, size_t len, bool url,
 static int
 sign_here(const struct signing *s, char **ret, struct err *e)
 {
-	_cleanup_(secret_freep) char *signature = NULL;
 	_cleanup_(freep) char *input = NULL;
-	int r;
 
 	if (!s->claims)
-		return sign_bytes(s->own, s->bytes, s->ask.len, false, ret, e);
+		return sign_bytes(s, ret, e);
 	input = jwt_input(s->own->file->key_id, s->claims);
-	r = sign_bytes(s->own, input, strlen(input), true, &signature, e);
-	if (r >= 0)
-		*ret = jwt_join(input, signature);
-	return r;
+	return credential_jwt(s->own, input, ret, e);
 }
 
 static int
