@@ -120,7 +120,10 @@ clock_date(const struct clock *c)
 bool
 clock_differs(const struct clock *c, int64_t date)
 {
-	return distance(clock_date(c), date) >
+	struct clock_status s;
+
+	clock_look(c, &s);
+	return !s.bad && distance(clock_date(c), date) >
 		c->opt.correct_usec / USEC_PER_SEC;
 }
 

@@ -65,7 +65,7 @@ DEFINE_CLEANUP(struct clock *, clock_free)
 struct token_now clock_machine_now(sd_event *event);	/* Google has no say */
 struct token_now clock_now(struct clock *c);
 /* The date of an assertion: Unix seconds.  And would it be another one now, so that
-   one that was refused is worth making again? */
+   one that was refused is worth making again?  Not while clock_check() fails. */
 int64_t clock_date(const struct clock *c);
 bool clock_differs(const struct clock *c, int64_t date);
 

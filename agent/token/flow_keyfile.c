@@ -37,10 +37,8 @@ static bool
 worth_another_date(const struct keyfile_fetch *f,
 		   enum token_endpoint_verdict verdict)
 {
-	const struct clock *c = f->base.ctx->clock;
-
 	return verdict == TOKEN_ENDPOINT_CLOCK && !f->dated_again &&
-		clock_check(c, NULL) >= 0 && clock_differs(c, f->date);
+		clock_differs(f->base.ctx->clock, f->date);
 }
 
 static void
