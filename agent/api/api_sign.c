@@ -89,21 +89,24 @@ check_policy(struct signature_wait *w, const struct flow_context *ctx, bool cold
 	return request_check(w->api, w->x, &q, cold, e);
 }
 
-/* The policy has just said yes. */
+/* The policy has just said yes.  The exchange is gone once it is answered: what is
+   charged to its client is given back before. */
 static void
 send_signature(struct signature_wait *w, const char *key_id, const char *text)
 {
 	const char *name = w->claims ? "signedJwt" : "signedBlob";
 	struct buf b = BUF_INIT(HTTP_MAX_BODY * 4);
 	struct policy_query q = query_for(w, w->ctx);
+	struct http_exchange *x = w->x;
 
-	request_granted(w->api, w->x, &q, api_now(w->api));
+	request_granted(w->api, x, &q, http_exchange_now(x));
+	wait_free(w);
 	buf_adds(&b, "{\"keyId\":");
 	json_write_string(&b, key_id);
 	buf_addf(&b, ",\"%s\":", name);
 	json_write_string(&b, text);
 	buf_adds(&b, "}\n");
-	reply_ok(w->x, "application/json", "Cache-Control: no-store\r\n",
+	reply_ok(x, "application/json", "Cache-Control: no-store\r\n",
 		 buf_str(&b), b.len);
 	buf_free(&b);
 }
@@ -121,7 +124,6 @@ on_signature(void *userdata, const char *key_id, const char *text,
 	if (check_policy(w, w->ctx, true, &e) < 0)
 		return wait_fail(w, &e);
 	send_signature(w, key_id, text);
-	wait_free(w);
 }
 
 static int
