@@ -63,8 +63,8 @@ struct client *request_client(const struct http_exchange *x);
 bool request_admitted(struct api *a, struct http_exchange *x,
 		      enum policy_kind kind);
 
-/* What the policy says to the client, as client_check(): refused it is audited, too.
-   Below 0: e is the answer. */
+/* What the policy says to the client, as client_check() does; its no is audited,
+   too, and e is the answer. */
 int request_check(struct api *a, struct http_exchange *x,
 		  const struct policy_query *q, bool cold, struct err *e);
 

@@ -28,7 +28,7 @@ DEFINE_CLEANUP(struct credential *, credential_free)
 void credential_set_times(struct credential *c, uint64_t life_usec,
 			  uint64_t backdate_usec);
 
-/* The JWT of "header.claims", signed by the file's key; freed with secret_free(). */
+/* The JWT of "header.claims", signed by the file's key; for secret_free(). */
 int credential_jwt(const struct credential *c, const char *input, char **ret,
 		   struct err *e);
 
