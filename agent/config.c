@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +9,7 @@
 #include "config_credentials.h"
 #include "config_names.h"
 #include "config_table.h"
-#include "config_value.h"
+#include "config_upstream.h"
 
 #ifndef PACKAGE_VERSION
 #define PACKAGE_VERSION	"0"
@@ -146,25 +144,6 @@ static const struct config_file_ops file_ops = {
 	.file = on_file,
 };
 
-/* Where an option was written; NULL: nowhere. */
-static const struct config_setting *
-option_written(const struct loader *l, const char *section, const char *key)
-{
-	return config_record_find(&l->c->record, section,
-				  config_section_name(section), key);
-}
-
-/* Put the place where an option was set in front of what is wrong with it. */
-static int
-option_error(const struct loader *l, const char *section, const char *key, int r,
-	     struct err *e)
-{
-	const struct config_setting *at = option_written(l, section, key);
-
-	(void)err_prefix(e, r, "%s", key);
-	return at ? err_prefix(e, r, "%s:%u", at->origin, at->line) : r;
-}
-
 static void
 set_defaults(struct loader *l)
 {
@@ -172,7 +151,7 @@ set_defaults(struct loader *l)
 		const struct config_option *o = &config_options[i];
 		int r = 0;
 
-		if (!option_written(l, o->section, o->key) && o->value)
+		if (!config_option_written(l->c, o->section, o->key) && o->value)
 			r = config_option_set(l->c, o, o->value, NULL);
 		assert(r == 0);
 	}
@@ -193,103 +172,18 @@ check_pairs(struct loader *l, struct err *e)
 
 		if (*a <= *b)
 			continue;
-		if (!option_written(l, "timing", p->first)) {
+		if (!config_option_written(l->c, "timing", p->first)) {
 			*a = *b;
 			continue;
 		}
-		if (option_written(l, "timing", p->max))
-			return option_error(l, "timing", p->first,
-					    err_set(e, ERR_REQUEST,
-						    "longer than %s", p->max),
-					    e);
+		if (config_option_written(l->c, "timing", p->max))
+			return config_option_error(l->c, "timing", p->first,
+						   err_set(e, ERR_REQUEST,
+							   "longer than %s",
+							   p->max), e);
 		*b = *a;
 	}
 	return 0;
-}
-
-static int
-check_metadata(struct loader *l, struct err *e)
-{
-	struct config *c = l->c;
-	const char *host = secure_getenv("GCE_METADATA_HOST");
-	int r;
-
-	if (c->at.metadata) {
-		c->metadata_configured = true;
-		r = endpoint_check(c->at.metadata, ENDPOINT_KIND_METADATA,
-				   c->at.test, e);
-		return r < 0 ? option_error(l, "upstream", "metadata", r, e) : 0;
-	}
-	if (!host || !*host) {
-		c->at.metadata = xstrdup(ENDPOINT_METADATA);
-		return 0;
-	}
-	c->metadata_configured = true;
-	r = endpoint_metadata_from_host(host, &c->at.metadata, e);
-	return r < 0 ? err_prefix(e, r, "GCE_METADATA_HOST") : 0;
-}
-
-static int
-check_google(struct loader *l, const char *key, char **url, const char *standard,
-	     struct err *e)
-{
-	int r;
-
-	if (!*url)
-		*url = xstrdup(standard);
-	r = endpoint_check(*url, ENDPOINT_KIND_GOOGLE, l->c->at.test, e);
-	return r < 0 ? option_error(l, "upstream", key, r, e) : 0;
-}
-
-static int
-check_ca_file(struct loader *l, struct err *e)
-{
-	const char *path = l->c->ca_file;
-	char show[TEXT_SHOW_SIZE];
-	int fd, r = 0;
-
-	if (!path)
-		return 0;
-	if (*path != '/')
-		return option_error(l, "upstream", "ca-file",
-				    err_set(e, ERR_REQUEST, "not an absolute path"),
-				    e);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		r = option_error(l, "upstream", "ca-file",
-				 err_sys(e, errno, "%s",
-					 text_show_str(show, path)), e);
-	else
-		close(fd);
-	return r;
-}
-
-static int
-check_upstream(struct loader *l, struct err *e)
-{
-	struct config *c = l->c;
-	int r;
-
-	r = check_metadata(l, e);
-	if (r >= 0)
-		r = check_google(l, "iam", &c->at.iam, ENDPOINT_IAM, e);
-	if (r >= 0)
-		r = check_google(l, "token-endpoint", &c->at.token,
-				 ENDPOINT_TOKEN, e);
-	if (r >= 0)
-		r = check_google(l, "certs", &c->at.certs, ENDPOINT_CERTS, e);
-	if (r >= 0)
-		r = check_ca_file(l, e);
-	if (r < 0 || !c->proxy)
-		return r;
-
-	if (strcmp(c->proxy, "environment") == 0) {
-		c->client.proxy_environment = true;
-		free(TAKE_PTR(c->proxy));
-		return 0;
-	}
-	r = config_value_proxy(c->proxy, e);
-	return r < 0 ? option_error(l, "upstream", "proxy", r, e) : 0;
 }
 
 /* At least one. */
@@ -310,9 +204,10 @@ check_warm(struct loader *l, struct err *e)
 		n++;
 	if (n <= most)
 		return 0;
-	return option_error(l, "cache", "warm",
-			    err_set(e, ERR_REQUEST, "%zu audiences are more than "
-				    "entries or per-peer allow (%zu)", n, most), e);
+	return config_option_error(l->c, "cache", "warm",
+				   err_set(e, ERR_REQUEST, "%zu audiences are more "
+					   "than entries or per-peer allow (%zu)",
+					   n, most), e);
 }
 
 void
@@ -376,7 +271,7 @@ finish(struct loader *l, struct err *e)
 	set_defaults(l);
 	r = check_pairs(l, e);
 	if (r >= 0)
-		r = check_upstream(l, e);
+		r = config_upstream_check(l->c, e);
 	if (r >= 0)
 		r = check_warm(l, e);
 	if (r >= 0)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "config_credentials.h"
+#include "config_table.h"
 #include "credentials.h"
 
 /* With a service account's key the agent needs nobody to sign, and a metadata
@@ -68,21 +69,6 @@ check_flows(const struct config *c, struct err *e)
 	return 0;
 }
 
-static const struct config_setting *
-written(const struct config *c, const char *key)
-{
-	return config_record_find(&c->record, "account", "default", key);
-}
-
-static int
-failed(const struct config *c, const char *key, int r, struct err *e)
-{
-	const struct config_setting *at = written(c, key);
-
-	(void)err_prefix(e, r, "%s", key);
-	return at ? err_prefix(e, r, "%s:%u", at->origin, at->line) : r;
-}
-
 static void
 set_flows(struct config *c)
 {
@@ -97,22 +83,23 @@ int
 config_credentials_check(struct config *c, bool by_hand, config_note_fn *note,
 			 void *userdata, struct err *e)
 {
-	const struct config_setting *at = written(c, "credentials");
+	const struct config_setting *at =
+		config_option_written(c, "account", "credentials");
 	int r = 0;
 
 	if (c->credentials)
 		r = credentials_load(c->credentials, by_hand, &c->credential, e);
 	if (r < 0)
-		return failed(c, "credentials", r, e);
+		return config_option_error(c, "account", "credentials", r, e);
 	if (c->credential) {
 		credential_set_times(c->credential, c->flow.assertion_life_usec,
 				     c->flow.assertion_backdate_usec);
-		if (!written(c, "flows"))
+		if (!config_option_written(c, "account", "flows"))
 			set_flows(c);
 	}
 	r = check_flows(c, e);
 	if (r < 0)
-		return failed(c, "flows", r, e);
+		return config_option_error(c, "account", "flows", r, e);
 
 	if (note && at && config_credentials_note(c)) {
 		_cleanup_(freep) char *line = xasprintf("%s:%u: %s", at->origin,

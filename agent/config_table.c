@@ -445,3 +445,20 @@ config_option_set(struct config *c, const struct config_option *o,
 	r = o->parse(o, value, (char *)c + o->offset, e);
 	return r < 0 ? err_prefix(e, r, "%s", o->key) : 0;
 }
+
+const struct config_setting *
+config_option_written(const struct config *c, const char *section, const char *key)
+{
+	return config_record_find(&c->record, section,
+				  config_section_name(section), key);
+}
+
+int
+config_option_error(const struct config *c, const char *section, const char *key,
+		    int r, struct err *e)
+{
+	const struct config_setting *at = config_option_written(c, section, key);
+
+	(void)err_prefix(e, r, "%s", key);
+	return at ? err_prefix(e, r, "%s:%u", at->origin, at->line) : r;
+}

@@ -41,6 +41,14 @@ bool config_option_same(const struct config_option *o, const struct config *a,
 int config_option_set(struct config *c, const struct config_option *o,
 		      const char *value, struct err *e);
 
+/* Where an option was written; NULL: nowhere. */
+const struct config_setting *
+config_option_written(const struct config *c, const char *section, const char *key);
+
+/* Put the place where an option was set in front of what is wrong with it. */
+int config_option_error(const struct config *c, const char *section,
+			const char *key, int r, struct err *e);
+
 /* Keys of [timing] of which the second is the first's upper bound. */
 struct config_pair {
 	const char *first, *max;
