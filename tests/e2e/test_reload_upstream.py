@@ -118,9 +118,11 @@ def test_another_metadata_server_is_asked_at_once(reloadable, emulator):
     with Listener() as nobody:
         lines = [line if not line.startswith("metadata") else f"metadata = http://{nobody.address}"
                  for line in emulator.agent_config().splitlines()]
-        agent.change(upstream="\n".join(lines))
+        # Shorter than this test waits for an answer.
+        agent.change("wait = 100ms\n", upstream="\n".join(lines))
         wait_for(lambda: nobody.seen, "a question to the other one")
-        assert agent.token(A).status != 200      # the cache is another identity's
+        answer = agent.token(A)                  # the cache is another identity's
+        assert (answer.status, answer.headers["Gce-Oidc-Error"]) == (503, "unavailable")
         agent.change()
     assert agent.token(A).status == 200
 
