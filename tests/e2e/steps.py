@@ -3,6 +3,7 @@
 answers in a test's time."""
 
 import collections
+import contextlib
 import socket
 import threading
 
@@ -93,7 +94,8 @@ class Listener:
                 peer, _ = self.socket.accept()
             except OSError:
                 return
-            with peer:
+            # Whoever is stopped meanwhile, or gives up, is no end of this.
+            with peer, contextlib.suppress(ConnectionError):
                 self.seen.append(peer.recv(65536))
                 peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
                              b"Metadata-Flavor: Google\r\nContent-Length: 2\r\n\r\n{}")

@@ -12,7 +12,7 @@ import pytest
 from conftest import ANYONE, wait_for
 from steps import HURRY, SIGNATURE, Listener, steps
 from test_accounts import BILLING, REPORTS
-from test_reload import reload, rule
+from test_reload import Callers, reload, rule
 
 A, B, C = (f"https://{name}.example.com" for name in "abc")
 OPERATOR = ANYONE.replace("kind = id", "kind = id monitor")
@@ -286,27 +286,10 @@ def test_reloads_that_somebody_waits_for_are_bounded(reloadable, emulator, hangi
 def test_hundred_replacements_leave_nothing_and_lose_nothing(reloadable):
     agent = reloadable()
     assert agent.token(A).status == 200
-    stop, seen = threading.Event(), []
-
-    def loop():
-        connection = agent.connection()
-        while not stop.is_set():
-            connection.request("GET", f"/v1/token?audience={A}",
-                               headers={"Metadata-Flavor": "Google"})
-            answer = connection.getresponse()
-            answer.read()
-            seen.append((answer.status, answer.headers["Gce-Oidc-Cache"]))
-        connection.close()
-
-    callers = [threading.Thread(target=loop) for _ in range(4)]
-    for caller in callers:
-        caller.start()
-    for i in range(100):
-        agent.change(f"[timing]\niat-skew = {i % 2 + 1}min\n")
-    stop.set()
-    for caller in callers:
-        caller.join()
-    assert set(seen) == {(200, "hit")} and len(seen) >= 100
+    with Callers(agent) as callers:
+        for i in range(100):
+            agent.change(f"[timing]\niat-skew = {i % 2 + 1}min\n")
+    assert set(callers.seen) == {(200, "hit")}
     wait_for(lambda: len(os.listdir(f"/proc/{agent.pid}/fd")) < 40, "descriptors closed")
 
 
