@@ -66,17 +66,24 @@ on_rejudged(void *userdata, const struct token *t)
 	return ahead_when(b, t, &now);
 }
 
+void
+ahead_rejudge(struct broker *b)
+{
+	struct token_now now = clock_now(b->ctx->clock);
+
+	cache_rejudge(b->cache, &now, on_rejudged, b);
+	ahead_arm(b);
+}
+
 /* Tokens that are expired by now go, others have less time than they had, and what
    failed by the old time, or before the machine slept, may succeed. */
 static void
 on_clock(void *userdata, const struct clock_status *s)
 {
 	struct broker *b = userdata;
-	struct token_now now = clock_now(b->ctx->clock);
 	struct err e;
 
-	cache_rejudge(b->cache, &now, on_rejudged, b);
-	ahead_arm(b);
+	ahead_rejudge(b);
 	if (!s->bad)
 		failures_flush(b->failures);
 	warm_all(b);

@@ -120,9 +120,11 @@ struct flight *queue_next(const struct broker *b);
 /* Somebody else wants what waits for its owner's turn.  True: it may start now. */
 bool queue_adopt(struct flight *fl, uint64_t owner);
 
-/* ahead.c: the timer follows the cache; when to fetch the next one after t. */
+/* ahead.c: the timer follows the cache; all of it is judged anew; when to fetch the
+   next one after t. */
 int ahead_init(struct broker *b);
 void ahead_arm(struct broker *b);
+void ahead_rejudge(struct broker *b);
 uint64_t ahead_when(struct broker *b, const struct token *t,
 		    const struct token_now *now);
 /* A flight for nobody, if there is none already. */

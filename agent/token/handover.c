@@ -4,27 +4,16 @@
 
 #include "token/flight.h"
 
-static uint64_t
-on_rejudged(void *userdata, const struct token *t)
-{
-	struct broker *b = userdata;
-	struct token_now now = clock_now(b->ctx->clock);
-
-	return ahead_when(b, t, &now);
-}
-
 /* A refresh may be due earlier than its first owner had planned. */
 static void
 take_cache(struct broker *b, struct broker *from)
 {
-	struct token_now now = clock_now(b->ctx->clock);
 	struct cache *empty = b->cache;
 
 	b->cache = from->cache;
 	from->cache = empty;
 	cache_configure(b->cache, &b->opt.cache);
-	cache_rejudge(b->cache, &now, on_rejudged, b);
-	ahead_arm(b);
+	ahead_rejudge(b);
 }
 
 void
