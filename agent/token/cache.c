@@ -412,6 +412,17 @@ cache_due(struct cache *c, uint64_t boot, struct token_key **ret_key,
 }
 
 void
+cache_due_again(struct cache *c)
+{
+	struct heap *all = &c->by_refresh;
+
+	/* Still the last ones, so all of them keep their places. */
+	for (size_t i = 0; i < all->len; i++)
+		if (all->ranks[i]->first == (int64_t)CACHE_NEVER)
+			all->ranks[i]->first--;
+}
+
+void
 cache_refresh_at(struct cache *c, const struct token_key *key,
 		 const struct token_now *now, uint64_t when)
 {

@@ -81,10 +81,14 @@ uint64_t cache_next_refresh(const struct cache *c);
 /* Take the first entry that wants refreshing by then: a copy of its key in
    *ret_key, which is the caller's to free(), its owner, and how many tokens in a
    row, put one after the other, nobody has used, with the one that is there.  It
-   wants none any more until cache_put() or cache_refresh_at().  false where there
-   is none. */
+   wants none any more until cache_put(), cache_refresh_at() or cache_due_again().
+   false where there is none. */
 bool cache_due(struct cache *c, uint64_t boot, struct token_key **ret_key,
 	       uint64_t *ret_owner, unsigned *ret_unused);
+
+/* Whoever took these brings none any more: all that want no refreshing want it
+   again, for cache_rejudge() to say when. */
+void cache_due_again(struct cache *c);
 
 /* Refresh it then; nothing if it is not there.  One that is expired at now goes. */
 void cache_refresh_at(struct cache *c, const struct token_key *key,

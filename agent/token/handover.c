@@ -4,7 +4,8 @@
 
 #include "token/flight.h"
 
-/* A refresh may be due earlier than its first owner had planned. */
+/* A refresh may be due earlier than its first owner had planned; and what is under
+   way to him never comes here. */
 static void
 take_cache(struct broker *b, struct broker *from)
 {
@@ -13,6 +14,7 @@ take_cache(struct broker *b, struct broker *from)
 	b->cache = from->cache;
 	from->cache = empty;
 	cache_configure(b->cache, &b->opt.cache);
+	cache_due_again(b->cache);
 	ahead_rejudge(b);
 }
 

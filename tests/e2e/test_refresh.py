@@ -5,6 +5,7 @@ import time
 
 from conftest import wait_for
 from steps import COLD, FAST, SIGNATURE, steps, warm_up
+from test_reload import reload
 
 AUDIENCE = "https://refresh.example.com"
 AHEAD = FAST + "brand-new = 0\nwish = 0\nrefresh-jitter = 0\n[cache]\nrefresh-ahead = 2s\n"
@@ -60,6 +61,21 @@ def test_hanging_refresh_does_not_hold_up_those_who_ask(start_agent, emulator):
         assert answer.body == first.body
     assert time.monotonic() - began < 5
     emulator.unfault()
+
+
+def test_refresh_that_hangs_at_a_reload_is_begun_anew_after_it(start_agent, emulator):
+    agent = start_agent(AHEAD + "refresh-ahead = 5s\n")
+    warm_up(agent, emulator)
+    emulator.set(id_token_life=10)
+    first = agent.token(AUDIENCE)
+    emulator.fault("token-endpoint", "hang")
+    wait_for(lambda: signatures(emulator) == 2, "a refresh that hangs")
+    agent.configure(agent.config.read_text() + "\n[limits]\nflights = 9\n")
+    assert reload(agent).status == 204
+    assert "what asks upstream is made anew; 0 requests still wait" in agent.log()
+    wait_for(lambda: signatures(emulator) >= 3, "another one")
+    emulator.unfault()
+    wait_for(lambda: (a := agent.token(AUDIENCE)).body != first.body and cache_of(a) == "hit", "its token")
 
 
 def test_limit_of_no_refreshes_is_none(start_agent, emulator):

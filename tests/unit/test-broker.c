@@ -1250,6 +1250,26 @@ a_token_in_use_is_refreshed_however_often_that_failed(void **state)
 	assert_int_equal(begun, 2);
 }
 
+static void
+what_is_refreshed_at_a_hand_over_is_refreshed_by_the_heir(void **state)
+{
+	struct world *w = *state;
+	struct broker *old;
+
+	w->opt.refresh = (struct refresh_options){ 10 * USEC_PER_SEC, 0,
+		USEC_PER_MSEC, 2 };
+	w->opt.want.wish_usec = 0;
+	old = begin(w);
+	cached(w, "a", 3000, 4);
+	RUN_UNTIL(w->event, begun == 1);	/* and has not come */
+	w->b = broker_new(w->event, w->accounts, &fake_flow, &w->opt, admit, w);
+	broker_retire(old, w->b);
+	broker_free(old);
+	RUN_UNTIL(w->event, begun == 2);
+	succeeds("a", VEC_EMAIL, 0, LIFE);
+	assert_int_equal(counts(w).refreshed, 1);
+}
+
 /* --- clocks ------------------------------------------------------------------ */
 
 /* The wall clock is set, or the machine sleeps: the kernel tells. */
@@ -2400,6 +2420,7 @@ main(void)
 		TEST(a_failing_refresh_leaves_the_token_where_it_is),
 		TEST(a_refresh_that_fails_with_its_caller_is_tried_again),
 		TEST(a_token_in_use_is_refreshed_however_often_that_failed),
+		TEST(what_is_refreshed_at_a_hand_over_is_refreshed_by_the_heir),
 		TEST(a_token_that_any_clock_has_expired_is_not_served),
 		TEST(a_wall_clock_set_back_revives_nothing),
 		TEST(what_a_step_has_made_expire_leaves_the_cache),

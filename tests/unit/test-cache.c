@@ -582,6 +582,31 @@ a_clock_brings_refreshes_forward_and_never_puts_them_off(void **state _unused_)
 	assert_int_equal(cache_len(c), 1);
 }
 
+static void
+what_was_due_is_due_again_when_its_taker_is_gone(void **state _unused_)
+{
+	_cleanup_(cache_freep) struct cache *c = cache_of(10, 10);
+	struct rejudged r = { .when = NOW + 200 };
+	struct token_key *k;
+	uint64_t owner;
+	unsigned unused;
+
+	put_key(c, key(1), 7, NOW + 3600, NOW + 100);
+	put_key(c, key(2), 7, NOW + 3600, NOW + 300);
+	put_key(c, key(3), 7, NOW + 3600, NEVER);
+	assert_true(cache_due(c, NOW + 100, &k, &owner, &unused));
+	free(k);
+	cache_due_again(c);
+	assert_true(cache_next_refresh(c) == NOW + 300);
+	cache_rejudge(c, at(NOW), when_asked, &r);
+	assert_int_equal(r.asked, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(cache_due(c, NOW + 200, &k, &owner, &unused));
+		free(k);
+	}
+	assert_true(cache_next_refresh(c) == NEVER);
+}
+
 struct looked {
 	size_t n, stop;			/* false is said then */
 	bool seen[16];
@@ -761,6 +786,8 @@ main(void)
 			what_a_clock_has_made_expire_goes_and_the_rest_stays),
 		cmocka_unit_test(
 			a_clock_brings_refreshes_forward_and_never_puts_them_off),
+		cmocka_unit_test(
+			what_was_due_is_due_again_when_its_taker_is_gone),
 		cmocka_unit_test(a_walk_shows_each_entry_once),
 		cmocka_unit_test(a_walk_ends_where_it_is_told_to),
 		cmocka_unit_test(a_walk_is_no_use_of_what_it_shows),
