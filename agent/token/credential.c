@@ -117,7 +117,7 @@ credential_user(const struct credential *c)
 	};
 }
 
-/* The same key id is the same key: Google never gives one twice. */
+/* A key under the same id may be another one: the right one, at last. */
 bool
 credential_same(const struct credential *a, const struct credential *b)
 {
@@ -132,6 +132,7 @@ credential_same(const struct credential *a, const struct credential *b)
 			return false;
 	return x->type == y->type && text_same(x->email, y->email) &&
 	       text_same(x->key_id, y->key_id) &&
+	       rs256_key_same(a->key, b->key) &&
 	       text_same(x->client_id, y->client_id) &&
 	       text_same(x->client_secret, y->client_secret) &&
 	       text_same(x->refresh_token, y->refresh_token) &&

@@ -158,6 +158,14 @@ rs256_key_free(struct rs256_key *k)
 	return NULL;
 }
 
+bool
+rs256_key_same(const struct rs256_key *a, const struct rs256_key *b)
+{
+	if (!a || !b)
+		return a == b;
+	return EVP_PKEY_eq(a->pkey, b->pkey) == 1;
+}
+
 int
 rs256_sign(struct rs256_key *k, const void *data, size_t len,
 	   unsigned char **ret, size_t *ret_len, struct err *e)

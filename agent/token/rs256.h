@@ -18,6 +18,8 @@ int rs256_key_from_pem(const void *pem, size_t len, struct rs256_key **ret,
 		       struct err *e);
 struct rs256_key *rs256_key_free(struct rs256_key *k);
 DEFINE_CLEANUP(struct rs256_key *, rs256_key_free)
+/* Do both have the same public half?  NULL is the same as NULL only. */
+bool rs256_key_same(const struct rs256_key *a, const struct rs256_key *b);
 
 /* Newly allocated signature of *ret_len bytes. */
 int rs256_sign(struct rs256_key *k, const void *data, size_t len,

@@ -120,6 +120,17 @@ def test_deleted_key_is_denied_by_google_and_a_new_one_takes_a_reload(start, emu
     emulator.verify(agent.token(f"{AUDIENCE}/2").text, f"{AUDIENCE}/2")
 
 
+def test_wrong_key_in_the_file_is_mended_by_a_reload(start, emulator, files):
+    right = emulator.key_file()
+    agent = start(files({**right, "private_key": emulator.key_file()["private_key"]}),
+                  rules=ANYONE + "[rule me]\nuser = root\nkind = admin\n")
+    assert agent.token(AUDIENCE).headers["Gce-Oidc-Error"] == "denied-by-google"
+    files(right)
+    assert agent.get("/v1/reload", method="POST",
+                     headers={"Content-Type": "application/json"}).status in (200, 204)
+    emulator.verify(agent.token(AUDIENCE).text, AUDIENCE)
+
+
 def test_other_account_in_the_file_is_in_force_with_a_reload(start, emulator, files):
     other = "other-sa@example-proj-123.iam.gserviceaccount.com"
     emulator.set(accounts=[other])

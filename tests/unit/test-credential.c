@@ -168,8 +168,12 @@ another_key_or_token_is_another_credential(void **state _unused_)
 	char *pem = new_pem();
 	_cleanup_(credential_freep) struct credential *one =
 		made(account_file("1", xstrdup(pem)));
+	_cleanup_(credential_freep) struct credential *again =
+		made(account_file("1", xstrdup(pem)));
 	_cleanup_(credential_freep) struct credential *two =
 		made(account_file("2", pem));
+	_cleanup_(credential_freep) struct credential *corrected =
+		made(account_file("1", new_pem()));
 
 	assert_true(credential_same(a, same));
 	assert_true(credential_same(NULL, NULL));
@@ -177,7 +181,9 @@ another_key_or_token_is_another_credential(void **state _unused_)
 	assert_false(credential_same(a, NULL));
 	assert_false(credential_same(NULL, a));
 	assert_false(credential_same(a, one));
+	assert_true(credential_same(one, again));
 	assert_false(credential_same(one, two));
+	assert_false(credential_same(one, corrected));
 }
 
 int
