@@ -77,3 +77,5 @@ void agent_free_retired(struct agent *agent);
 /* detect.c: end the event loop with AGENT_EXIT_UNAVAILABLE where there is no
    metadata server to serve from, and nobody said that there would be. */
 int agent_detect(struct agent *agent, struct err *e);
+/* Who asked it until now goes: has it answered? */
+void agent_detected(struct agent *agent);

@@ -25,6 +25,12 @@ firmware_is_google(void)
 	return strncmp(name, "Google", strlen("Google")) == 0;
 }
 
+static bool
+said_to_be_there(const struct agent *agent)
+{
+	return agent->config->credential || agent->config->metadata_configured;
+}
+
 static int
 on_detect_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
 		   void *userdata)
@@ -33,7 +39,8 @@ on_detect_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
 	const struct account *a = accounts_default(agent->up.accounts)->account;
 	const struct err *last = account_last_error(a);
 
-	if (account_flavored(a))
+	/* Also by a reload. */
+	if (said_to_be_there(agent) || account_flavored(a))
 		return 0;
 	log_error(LOG_NO_FIELDS, "this is no Compute Engine VM: the firmware's "
 		  "product name is not Google's, and %s gave no answer with "
@@ -51,12 +58,19 @@ agent_detect(struct agent *agent, struct err *e)
 {
 	int r;
 
-	if (agent->config->credential || agent->config->metadata_configured ||
-	    !service_by_hand() ||
-	    firmware_is_google())
+	if (said_to_be_there(agent) || !service_by_hand() || firmware_is_google())
 		return 0;
 	r = sd_event_add_time_relative(agent->event, &agent->detect, CLOCK_BOOTTIME,
 				       agent->config->detect_usec, 0,
 				       on_detect_deadline, agent);
 	return r < 0 ? err_sys(e, -r, "cannot arm a timer") : 0;
+}
+
+void
+agent_detected(struct agent *agent)
+{
+	const struct account *a = accounts_default(agent->up.accounts)->account;
+
+	if (agent->detect && account_flavored(a))
+		sd_event_source_set_enabled(agent->detect, SD_EVENT_OFF);
 }

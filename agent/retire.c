@@ -100,6 +100,7 @@ agent_replace_upstream(struct agent *agent, struct config *new,
 	struct retired *old = xcalloc(1, sizeof(*old));
 	int r;
 
+	agent_detected(agent);
 	old->config = agent->config;
 	old->up = agent->up;
 	agent->config = new;

@@ -2,6 +2,7 @@
 """Boot: the agent is there before the network, the metadata server and the account
 are, and says what it waits for."""
 
+import http.client
 import json
 import pathlib
 import socket
@@ -223,6 +224,44 @@ def test_agent_that_is_meant_to_be_here_goes_on_looking(start_agent, emulator, n
     # This takes 200 times longer than the detection.
     assert agent.token(AUDIENCE).status == 503
     assert agent.running()
+
+
+def goes_on_after_a_reload(start_agent, upstream, before, change):
+    """Whether an agent that is reloaded before the detection's end lives on after it."""
+    for seconds in (2, 20):         # a machine so slow that the end comes first
+        agent = start_agent(FAST + f"detect = {seconds}s\n", upstream=upstream, prefix=ELSEWHERE)
+        try:
+            before(agent)
+            change(agent)
+            assert agent.get("/v1/reload", {"Content-Type": "text/plain"}, method="POST").status == 204
+            break
+        except (OSError, http.client.HTTPException):
+            assert agent.wait() == 69
+    # This takes longer than the detection.
+    try:
+        return agent.token("https://later.example.com", Prefer=f"wait={seconds + 1}").status == 503
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def test_metadata_server_configured_by_a_reload_is_looked_for_on_and_on(start_agent, emulator):
+    emulator.fault("metadata", "refuse")
+
+    def change(agent):
+        agent.configure(agent.config.read_text().replace("[upstream]", f"[upstream]\nmetadata = {emulator.metadata}", 1))
+    assert goes_on_after_a_reload(start_agent, without_metadata(emulator), lambda _: None, change)
+
+
+def test_metadata_server_that_has_answered_once_is_there_after_a_reload(start_agent):
+    with Emulator("--metadata-address=169.254.169.254", "--metadata-port=80") as google:
+        def answered(agent):
+            google.unfault()
+            assert agent.token(AUDIENCE).status == 200
+
+        def change(agent):
+            google.fault("metadata", "refuse")
+            agent.configure(agent.config.read_text() + "[limits]\nflights = 9\n")
+        assert goes_on_after_a_reload(start_agent, without_metadata(google), answered, change)
 
 
 def test_environment_names_the_metadata_server(start_agent, emulator):
