@@ -12,6 +12,8 @@
 
 #define API		"iamcredentials.googleapis.com"
 #define SCOPES_WORDS	"the VM's access scopes do not allow calls to " API
+#define SIGNED_IN_WORDS	"the scopes that were signed in for do not allow calls " \
+			"to " API
 #define BODY_MAX	(256 * 1024)
 
 /* What a caller may not do, to itself and to another account. */
@@ -105,6 +107,7 @@ enum mending {
 	MEND_API,
 	MEND_ACCOUNT,
 	MEND_PROJECT,
+	MEND_QUOTA,
 	MEND_PERIMETER,
 	MEND_LATER		/* no denial: it passes */
 };
@@ -113,17 +116,17 @@ enum mending {
 static const struct reason {
 	const char *name;
 	enum mending mending;
-	const char *words;	/* NULL: see role_words() */
+	const char *words;	/* NULL: they depend on who asks */
 } reasons[] = {
 	{ "IAM_PERMISSION_DENIED", MEND_ROLE, NULL },
-	{ "ACCESS_TOKEN_SCOPE_INSUFFICIENT", MEND_SCOPES, SCOPES_WORDS },
+	{ "ACCESS_TOKEN_SCOPE_INSUFFICIENT", MEND_SCOPES, NULL },
 	{ "SERVICE_DISABLED", MEND_API,
 	  "the API " API " is not enabled in the project" },
 	{ "ACCOUNT_STATE_INVALID", MEND_ACCOUNT, "is disabled or deleted" },
 	{ "BILLING_DISABLED", MEND_PROJECT, "billing is disabled for the project" },
 	{ "CONSUMER_SUSPENDED", MEND_PROJECT, "the project is suspended" },
 	{ "CONSUMER_INVALID", MEND_PROJECT, "the project is not valid" },
-	{ "USER_PROJECT_DENIED", MEND_PROJECT,
+	{ "USER_PROJECT_DENIED", MEND_QUOTA,
 	  "may not use the project that quota is counted for" },
 	{ "SECURITY_POLICY_VIOLATED", MEND_PERIMETER,
 	  "an organisation's policy (VPC Service Controls) forbids it" },
@@ -169,24 +172,59 @@ is_name(const char *s)
 	       strcmp(text_show_str(shown, s), s) == 0;
 }
 
-static void
-mend_scopes(struct err *e)
+/* Whoever signed in is no service account. */
+static bool
+is_person(const struct iam_subject *s)
 {
-	err_hint(e, "stop the VM; gcloud compute instances set-service-account "
-		 "INSTANCE --scopes=cloud-platform; start it again");
+	return !endpoint_is_account(caller_of(s));
+}
+
+/* The caller as commands name it: freed by whoever asks.  A person's address may
+   hold what a shell takes for more than a name. */
+static char *
+caller_member(const struct iam_subject *s)
+{
+	const char *email = caller_of(s);
+	bool plain = !email[strspn(email, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				   "abcdefghijklmnopqrstuvwxyz0123456789@.-_+")];
+
+	if (is_person(s))
+		return xasprintf("user:%s", plain ? email : "EMAIL");
+	return xasprintf("serviceAccount:%s", email);
+}
+
+static const char *
+scopes_words(const struct iam_subject *s)
+{
+	return is_person(s) ? SIGNED_IN_WORDS : SCOPES_WORDS;
+}
+
+static void
+mend_scopes(const struct iam_subject *s, struct err *e)
+{
+	if (is_person(s))
+		err_hint(e, "sign in again: gcloud auth application-default login "
+			 "--client-id-file=FILE --scopes=openid,"
+			 "https://www.googleapis.com/auth/userinfo.email,"
+			 SCOPE_CLOUD_PLATFORM);
+	else
+		err_hint(e, "stop the VM; gcloud compute instances "
+			 "set-service-account INSTANCE --scopes=cloud-platform; "
+			 "start it again");
 }
 
 /* Along a chain Google does not say which link is missing. */
 static void
 mend_role(const struct iam_subject *s, struct err *e)
 {
+	_cleanup_(freep) char *member = caller_member(s);
 	struct buf chain = BUF_INIT(512);
 
 	if (!s->delegates || !s->delegates[0]) {
 		err_hint(e, "gcloud iam service-accounts add-iam-policy-binding %s "
-			 "--member=serviceAccount:%s "
+			 "--member=%s "
 			 "--role=roles/iam.serviceAccountTokenCreator "
-			 "(takes some minutes)", s->email, caller_of(s));
+			 "(takes some minutes)", s->email, member);
 		return;
 	}
 	buf_adds(&chain, caller_of(s));
@@ -196,8 +234,9 @@ mend_role(const struct iam_subject *s, struct err *e)
 	err_hint(e, "each of these needs roles/iam.serviceAccountTokenCreator on "
 		 "the next one: %s; gcloud iam service-accounts "
 		 "add-iam-policy-binding NEXT --member=serviceAccount:THIS "
-		 "--role=roles/iam.serviceAccountTokenCreator (takes some minutes)",
-		 buf_str(&chain));
+		 "--role=roles/iam.serviceAccountTokenCreator (takes some minutes)"
+		 "%s", buf_str(&chain), is_person(s) ?
+		 "; of the first it is --member=user:THIS" : "");
 	buf_free(&chain);
 }
 
@@ -205,6 +244,7 @@ mend_role(const struct iam_subject *s, struct err *e)
 static void
 mend(const struct failure *f, enum mending mending, const char *consumer)
 {
+	_cleanup_(freep) char *member = caller_member(f->s);
 	const char *project = "PROJECT";
 	struct err *e = f->e;
 
@@ -214,19 +254,25 @@ mend(const struct failure *f, enum mending mending, const char *consumer)
 
 	switch (mending) {
 	case MEND_SCOPES:
-		mend_scopes(e);
+		mend_scopes(f->s, e);
 		break;
 	case MEND_API:
 		err_hint(e, "gcloud services enable " API " --project=%s "
 			 "(takes some minutes)", project);
 		break;
 	case MEND_ACCOUNT:
-		err_hint(e, "gcloud iam service-accounts enable %s",
-			 caller_of(f->s));
+		if (!is_person(f->s))
+			err_hint(e, "gcloud iam service-accounts enable %s",
+				 caller_of(f->s));
 		break;
 	case MEND_PROJECT:
 		err_hint(e, "gcloud billing projects describe %s, and see the "
 			 "project's state in the console", project);
+		break;
+	case MEND_QUOTA:
+		err_hint(e, "gcloud projects add-iam-policy-binding %s --member=%s "
+			 "--role=roles/serviceusage.serviceUsageConsumer "
+			 "(takes some minutes)", project, member);
 		break;
 	case MEND_PERIMETER:
 		err_hint(e, "ask the organisation's administrators to allow " API
@@ -392,9 +438,10 @@ fail(const struct failure *f)
 	if (reason->mending == MEND_ROLE)
 		return role_denied(f);
 
-	if (reason->mending == MEND_ACCOUNT)
+	if (reason->mending == MEND_ACCOUNT || reason->mending == MEND_QUOTA)
 		who = caller_of(f->s);
-	r = denied(f, ERR_SCOPE_ACCOUNT, who, reason->words);
+	r = denied(f, ERR_SCOPE_ACCOUNT, who,
+		   reason->words ?: scopes_words(f->s));
 	mend(f, reason->mending, json_get_string(metadata, "consumer"));
 	return r;
 }
@@ -429,8 +476,8 @@ iam_scopes_error(enum iam_method method, const struct iam_subject *s,
 		 struct err *e)
 {
 	int r = denied(&(struct failure){ .m = &methods[method], .e = e },
-		       ERR_SCOPE_ACCOUNT, s->email, SCOPES_WORDS);
+		       ERR_SCOPE_ACCOUNT, s->email, scopes_words(s));
 
-	mend_scopes(e);
+	mend_scopes(s, e);
 	return r;
 }

@@ -647,6 +647,45 @@ another_account_that_does_not_exist_is_a_mistake_of_ours(
 		      "configuration");
 }
 
+static void
+who_signed_in_is_a_user_to_the_commands_that_mend(void **state _unused_)
+{
+	const struct iam_subject person = { VEC_EMAIL, "jo@example.com", NULL };
+	const struct iam_subject quoted = { VEC_EMAIL, "o'no;x@example.com", NULL };
+	const struct iam_subject through = { VEC_EMAIL, "jo@example.com", hops };
+	static const char scopes[] = "{\"error\":{\"details\":[{\"reason\":"
+				     "\"ACCESS_TOKEN_SCOPE_INSUFFICIENT\"}]}}";
+	struct err e = failure_of(IAM_SIGN_BLOB, &person, 403, VEC_B2_BODY);
+
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "jo@example.com may not sign as it",
+		      " --member=user:jo@example.com " ROLE);
+	e = failure_of(IAM_SIGN_BLOB, &quoted, 403, VEC_B2_BODY);
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "", " --member=user:EMAIL " ROLE);
+	e = failure_of(IAM_SIGN_BLOB, &through, 403, VEC_B2_BODY);
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "",
+		      "of the first it is --member=user:");
+
+	e = failure_of(IAM_SIGN_BLOB, &person, 403, scopes);
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "signed in for do not allow",
+		      "sign in again");
+	assert_null(strstr(e.msg, "VM"));
+	assert_null(strstr(e.hint, "VM"));
+}
+
+static void
+a_quota_project_that_is_denied_is_the_callers_affair(void **state _unused_)
+{
+	struct err e = failure_of(IAM_GENERATE_ID_TOKEN, &other, 403,
+		"{\"error\":{\"details\":[{\"reason\":\"USER_PROJECT_DENIED\","
+		"\"metadata\":{\"consumer\":\"projects/proj-1\"}}]}}");
+
+	assert_non_null(strstr(e.msg, CALLER ": may not use the project"));
+	assert_string_equal(e.hint, "gcloud projects add-iam-policy-binding proj-1 "
+			    "--member=serviceAccount:" CALLER " "
+			    "--role=roles/serviceusage.serviceUsageConsumer "
+			    "(takes some minutes)");
+}
+
 int
 main(void)
 {
@@ -698,6 +737,9 @@ main(void)
 			a_disabled_caller_is_named_and_not_whom_it_asks_for),
 		cmocka_unit_test(
 			another_account_that_does_not_exist_is_a_mistake_of_ours),
+		cmocka_unit_test(who_signed_in_is_a_user_to_the_commands_that_mend),
+		cmocka_unit_test(
+			a_quota_project_that_is_denied_is_the_callers_affair),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
