@@ -113,16 +113,29 @@ explain_401(const struct request *q, const struct curl_answer *a)
 	return CLI_REFUSED;
 }
 
+/* Not "EMAIL", which stands for one that could not be read. */
+static bool
+is_person(const char *email)
+{
+	static const char end[] = ".gserviceaccount.com";
+	size_t len = strlen(email), n = sizeof(end) - 1;
+
+	return strchr(email, '@') && (len < n || strcmp(email + len - n, end) != 0);
+}
+
 static int
 explain_403(const struct request *q, const struct curl_answer *a)
 {
+	bool person = is_person(q->email);
 	const char *value;
 	size_t len;
 
-	cli_fail(0, "Service account %s does not have permission to access the"
+	cli_fail(0, "%s %s does not have permission to access the"
 		 " IAP-protected application.\n\tgcloud iap web"
-		 " add-iam-policy-binding --member=serviceAccount:%s"
-		 " --role=roles/iap.httpsResourceAccessor", q->email, q->email);
+		 " add-iam-policy-binding --member=%s:%s"
+		 " --role=roles/iap.httpsResourceAccessor",
+		 person ? "User" : "Service account", q->email,
+		 person ? "user" : "serviceAccount", q->email);
 	if (!curl_field(a, "X-Goog-IAP-Generated-Response", &value, &len))
 		cli_fail(0, "(the answer does not say that it comes from"
 			 " Identity-Aware Proxy: it may be the application's own)");
