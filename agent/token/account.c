@@ -365,8 +365,8 @@ int
 account_sought_error(const struct account *a, struct err *e)
 {
 	if (!a->failed)
-		return err_set(e, ERR_UNAVAILABLE, "no answer from the metadata "
-			       "server yet");
+		return err_set(e, ERR_UNAVAILABLE, "no answer from %s yet",
+			       a->source->whom);
 	*e = a->last_error;
 	return err_kind_errno(e->kind);
 }

@@ -103,6 +103,7 @@ impersonated_cancel_access(struct account *a)
 
 static const struct account_source source_impersonated = {
 	.name = "impersonated",
+	.whom = "IAM",
 	.account_size = sizeof(struct account_impersonated),
 	.ask_access = impersonated_ask_access,
 	.cancel_access = impersonated_cancel_access,

@@ -105,6 +105,7 @@ metadata_clear(struct account *a)
 
 static const struct account_source source_metadata = {
 	.name = "metadata",
+	.whom = "the metadata server",
 	.account_size = sizeof(struct account_metadata),
 	.ask = metadata_ask,
 	.ask_access = metadata_ask_access,

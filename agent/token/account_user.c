@@ -150,6 +150,7 @@ user_clear(struct account *a)
 
 static const struct account_source source_user = {
 	.name = "user",
+	.whom = "the token endpoint",
 	.denial_counts = true,
 	.account_size = sizeof(struct account_user),
 	.ask = user_ask,

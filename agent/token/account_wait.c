@@ -73,7 +73,11 @@ on_wait_deadline(sd_event_source *s, _unused_ uint64_t usec, void *userdata)
 		return sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
 	}
 
-	account_sought_error(a, &e);
+	if (a->state == ACCOUNT_FOUND)
+		err_set(&e, ERR_TIMEOUT, "%s has not given an access token of "
+			"%s in time", a->source->whom, a->info.email);
+	else
+		account_sought_error(a, &e);
 	wait_end(w, NULL, &e);
 	return 0;
 }

@@ -178,6 +178,15 @@ def test_user_file_gives_the_users_token_for_another_client_of_the_project(start
     assert emulator.counts()["metadata"]["total"] == 0
 
 
+def test_who_is_asked_in_vain_is_named(start, emulator, files):
+    """Not the metadata server, which nobody has asked."""
+    emulator.fault("token-endpoint", "hang")
+    agent = start(files(user_file()))
+    for answer in (agent.token(emulator.iap_client_id, Prefer="wait=1"), agent.get("/healthz")):
+        assert answer.status == 503
+        assert "no answer from the token endpoint yet" in answer.text
+
+
 def test_request_takes_a_user_to_a_page_behind_iap(start, emulator, files, build_dir):
     agent = start(files(user_file()))
     result = subprocess.run(
@@ -186,6 +195,18 @@ def test_request_takes_a_user_to_a_page_behind_iap(start, emulator, files, build
         capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
     assert f"Hello {USER}" in result.stdout
+
+
+def test_request_calls_a_person_a_user_in_the_command_that_mends(start, emulator, files, build_dir):
+    emulator.set(iap_members=[])
+    agent = start(files(user_file()))
+    result = subprocess.run(
+        [build_dir / "gce-oidc", "request", f"{emulator.app}/page", f"--socket={agent.socket}",
+         f"--audience={emulator.iap_client_id}", f"--cacert={emulator.ca_file}"],
+        capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 6
+    assert f"User {USER} does not have permission" in result.stderr
+    assert f"--member=user:{USER} --role=roles/iap.httpsResourceAccessor" in result.stderr
 
 
 REFUSALS = {
@@ -268,6 +289,16 @@ def test_impersonation_by_a_revoked_user_is_denied_by_google(start, emulator, fi
     answer = agent.token(AUDIENCE)
     assert (answer.status, answer.headers["Gce-Oidc-Error"]) == (403, "denied-by-google")
     assert "has expired or was revoked" in answer.text
+
+
+@pytest.mark.parametrize("flow", ["signblob", "generate"])
+def test_person_who_may_not_impersonate_is_a_user_in_the_command_that_mends(
+        start, emulator, files, flow):
+    emulator.set(accounts=[TARGET], grants={})
+    agent = start(files(impersonated_file(user_file())), f"flows = {flow}\n")
+    answer = agent.token(AUDIENCE, Accept="application/json")
+    assert answer.status == 403
+    assert f"add-iam-policy-binding {TARGET} --member=user:{USER} " in json.loads(answer.text)["hint"]
 
 
 # --- whose file it is

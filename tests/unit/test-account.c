@@ -603,6 +603,21 @@ a_wait_that_ends_tells_the_last_failure(void **state)
 }
 
 static void
+a_token_not_given_in_time_is_a_timeout_of_whom_was_asked(void **state)
+{
+	struct world *w = *state;
+	struct waiter x = { .deadline = fake_now() + 20 * MS };
+
+	begin_found(w);
+	assert_int_equal(wait_token(w, &x), 0);
+	RUN_UNTIL(w->event, x.called);
+	assert_null(x.token);
+	assert_int_equal(x.e.kind, ERR_TIMEOUT);
+	assert_string_equal(x.e.msg, "the metadata server has not given an access "
+			    "token of " VEC_EMAIL " in time");
+}
+
+static void
 a_deadline_may_move(void **state)
 {
 	struct world *w = *state;
@@ -850,7 +865,7 @@ who_waits_no_longer_does_not_end_the_fetch(void **state)
 	assert_int_equal(wait_token(w, &y), 0);
 	y.wait = account_wait_free(y.wait);
 	RUN_UNTIL(w->event, x.called);
-	assert_int_equal(x.e.kind, ERR_UNAVAILABLE);
+	assert_int_equal(x.e.kind, ERR_TIMEOUT);
 	RUN_UNTIL(w->event, fake_count_of(w->mds, TOKEN) == 1);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
 	RUN_UNTIL(w->event, wait_token(w, &z) == 1 ||
@@ -919,6 +934,7 @@ main(void)
 		TEST(a_wait_lasts_through_failures),
 		TEST(a_wait_ends_at_its_deadline),
 		TEST(a_wait_that_ends_tells_the_last_failure),
+		TEST(a_token_not_given_in_time_is_a_timeout_of_whom_was_asked),
 		TEST(a_deadline_may_move),
 		TEST(a_deadline_that_is_past_ends_the_wait_and_not_the_call),
 		TEST(who_stops_waiting_is_not_told),
