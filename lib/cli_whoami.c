@@ -149,8 +149,8 @@ print_comments(const struct json *me, int64_t uid, bool named)
 		       member_string(me, "rule", text, sizeof(text)) ? "rule " : "",
 		       member_string(me, "rule", text, sizeof(text)) ? text
 			: "a rule");
-	printf("# For /etc/gce-oidc-agent/agent.conf.d/; then restart the"
-	       " agent\n");
+	printf("# For /etc/gce-oidc-agent/agent.conf.d/; then:"
+	       " systemctl reload gce-oidc-agent\n");
 	if (!named)
 		printf("# user (%" PRId64 ") has no name in /etc/passwd\n", uid);
 	if (member_is(me, "host", 'f', "no") &&

@@ -550,16 +550,20 @@ RULES_NONE = "[rule nobody]\nuser = root\naudience = https://only.example/\n"
     "123456789012-abcdefghijklmnopqrstuvwxyz012345.apps.googleusercontent.com",
     f"https://{'a' * 63}.{'b' * 63}.example.com/",
 ])
-def test_printed_rule_admits_me_at_the_real_agent(cli, start_agent, audience):
+def test_printed_rule_admits_me_at_the_real_agent(cli, start_agent, emulator, build_dir, audience):
     agent = start_agent(rules=RULES_NONE)
     result = cli("token", audience, socket=agent.socket)
     assert result.returncode == 3
     assert "gce-oidc whoami --rule" in result.stderr
     rule = cli("whoami", "--rule", audience, socket=agent.socket).stdout
-    assert "reload" not in rule     # there is none in this version
-    other = start_agent(rules=rule)
-    assert cli("token", audience, socket=other.socket).returncode == 0
-    assert cli("token", audience + "x", socket=other.socket).returncode == 3
+    assert rule.startswith("# For /etc/gce-oidc-agent/agent.conf.d/; then: systemctl reload")
+    # As the comment says, and as the unit's ExecReload= does it.
+    agent.configure(emulator.agent_config() + rule)
+    done = subprocess.run([build_dir / "gce-oidc-agent", "reload", f"--socket={agent.socket}"],
+                          capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert cli("token", audience, socket=agent.socket).returncode == 0
+    assert cli("token", audience + "x", socket=agent.socket).returncode == 3
 
 
 # status
