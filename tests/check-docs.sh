@@ -174,6 +174,25 @@ missing_tests() {
 		sed 's/^/not understood: /'
 }
 
+# Numbers of SECURITY.md's promises: 1, 2, 3 ...
+misnumbered_promises() {
+	sed -n 's/^\([0-9][0-9]*\)\. .*/\1/p' "$srcdir/SECURITY.md" |
+		awk '$1 != NR { print "where " NR " should stand is " $1; exit }'
+}
+
+# Flows, as the agent names them where it does not know one; and those that the
+# protocol's page says an answer may name.
+flows() {
+	printf '[account default]\nflows = x\n' >"$work/flows.conf"
+	"$build/gce-oidc-agent" --config="$work/flows.conf" --check-config 2>&1 |
+		sed -n 's/.*there is \(.*\)/\1/p' | tr -d ' ' | tr ',' '\n' | LC_ALL=C sort
+}
+
+documented_flows() {
+	tr '\140' '"' <"$doc/protocol.md" | grep '^| "Gce-Oidc-Flow"' |
+		sed 's/^[^|]*|[^|]*|//' | grep -o '"[a-z]*"' | tr -d '"' | LC_ALL=C sort
+}
+
 # mandoc knows other pages only where they are installed.
 lint() {
 	for page in "$doc"/*.[1-8]; do
@@ -207,4 +226,6 @@ same "the library's page can be found by each function" "$(symbols)" "$(named_sy
 same "sources are those that doc/architecture.md lists" "$(sources)" "$(listed_sources)"
 tap "none of them is listed twice" "$(listed_sources | uniq -d)"
 tap "tests that SECURITY.md names are there" "$(missing_tests)"
+tap "its promises are numbered in a row" "$(misnumbered_promises)"
+same "flows are those that the protocol's page names" "$(flows)" "$(documented_flows)"
 tap_done
