@@ -300,6 +300,8 @@ cli_main(int argc, char **argv)
 	for (int fd = 0; fd <= 2; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
 			return CLI_INTERNAL;
+	/* Several callers may share one log: a line goes out as a whole. */
+	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
 
 	if (cli_option(&cli, argc, argv, options) != -1)
 		return CLI_USAGE;

@@ -63,6 +63,24 @@ def fake():
         agent.close()
 
 
+def test_line_of_an_error_is_one_write(build_dir, fake):
+    """So that lines of several callers do not mix in one log."""
+    agent = fake(answer(403, "no rule admits", "denied-by-policy"))
+    for args, lines in ((("token", "https://app.example.com"), 1), (("token",), 2)):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with ours, theirs:
+            subprocess.run([build_dir / "gce-oidc", *args, f"--socket={agent.socket}"],
+                           stderr=theirs, check=False, timeout=60)
+            ours.setblocking(False)
+            writes = []
+            try:
+                while True:
+                    writes.append(ours.recv(65536).decode())
+            except BlockingIOError:
+                pass
+        assert len(writes) == lines and all(w.endswith("\n") for w in writes), writes
+
+
 # Library, by programs that link it.
 
 def consumer(build_dir, name, *args, socket):
