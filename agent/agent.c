@@ -155,6 +155,9 @@ agent_free(struct agent *agent)
 	sd_event_source_unref(agent->lockdown);
 	sd_event_unref(agent->event);
 	config_free(agent->config);
+	for (size_t i = 0; i < agent->n_tcp; i++)
+		free(agent->tcp[i]);
+	free(agent->tcp);
 	free(agent->broken);
 	free(agent->status);
 	free(agent);
@@ -340,6 +343,20 @@ say_broken(const struct agent *agent)
 		  "is answered 503", agent->broken->msg);
 }
 
+/* Only now it is known where we listen.  A service waits until it is mended. */
+static int
+check_listening(struct agent *agent, struct err *e)
+{
+	int r = agent_check_metadata(agent, agent->config, e);
+
+	if (r < 0)
+		(void)err_prefix(e, r, "configuration");
+	if (r >= 0 || agent->from.by_hand)
+		return r;
+	agent_give_up(agent, e);
+	return 0;
+}
+
 static int
 agent_start(struct agent *agent, const struct err *bad,
 	    const struct agent_listen *at, struct err *e)
@@ -355,6 +372,8 @@ agent_start(struct agent *agent, const struct err *bad,
 	if (r >= 0)
 		r = agent_listen(agent, at, e);
 	if (r >= 0 && !bad)
+		r = check_listening(agent, e);
+	if (r >= 0 && !agent->broken)
 		r = agent_detect(agent, e);
 	if (r >= 0)
 		r = service_watchdog(agent->event, e);
@@ -384,7 +403,7 @@ agent_run(struct config *config, const struct err *bad,
 
 	service_ready();
 	agent_say_status(agent);
-	if (bad)
+	if (agent->broken)
 		say_broken(agent);
 	else
 		agent_say_rules(agent);

@@ -33,6 +33,8 @@ struct agent {
 	LIST_HEAD(, retired) retired;
 	sd_event_source *retire;
 	struct http_listen own;		/* the socket we bound ourselves, if any */
+	char **tcp;			/* where else we listen: "[::1]:254" */
+	size_t n_tcp;
 	sd_event_source *detect, *drain, *lockdown;
 	struct err *broken;		/* the configuration is bad: nothing is
 					   there then that asks upstream */
@@ -64,9 +66,14 @@ int agent_reload(void *agent, struct buf *later, struct err *e);
 int agent_reload_on_hangup(struct agent *agent, struct err *e);
 /* The configuration is bad, as e says: that is all that is served. */
 void agent_break(struct agent *agent, const struct err *e);
+/* The same, when all that asks upstream is there, and has asked nobody yet. */
+void agent_give_up(struct agent *agent, const struct err *e);
 
 /* sockets.c: sockets passed in, and those of at; else the default one. */
 int agent_listen(struct agent *agent, const struct agent_listen *at, struct err *e);
+/* ERR_REQUEST where the metadata server of this configuration is the agent. */
+int agent_check_metadata(const struct agent *agent, const struct config *c,
+			 struct err *e);
 /* retire.c: the same, made anew from new, which is taken over; those who wait on
    what was there keep it.  same_identity: what is cached is as good as before.  On
    failure nothing has changed, and new is not taken. */

@@ -33,6 +33,14 @@ configure(struct agent *agent)
 	http_server_configure(agent->server, &c->server);
 }
 
+void
+agent_give_up(struct agent *agent, const struct err *e)
+{
+	agent_upstream_clear(&agent->up);
+	agent_break(agent, e);
+	configure(agent);
+}
+
 /* Takes new over.  The old policy goes, which nobody has any more. */
 static int
 put_in_force(struct agent *agent, struct config *new, struct buf *later,
@@ -124,6 +132,11 @@ agent_reload(void *userdata, struct buf *later, struct err *e)
 	service_reloading();
 	r = config_load(&agent->from.paths, agent->from.by_hand, NULL, NULL, &new,
 			e);
+	if (r >= 0) {
+		r = agent_check_metadata(agent, new, e);
+		if (r < 0)
+			config_free(new);
+	}
 	if (r < 0)
 		(void)err_prefix(e, r, "configuration");
 	else

@@ -26,6 +26,9 @@ listen_at(struct agent *agent, int fd, struct err *e)
 		}
 		log_info(LOG_NO_FIELDS, "listening on %s",
 			 http_listen_show(fd, at));
+		agent->tcp = xrealloc(agent->tcp, agent->n_tcp + 1,
+				      sizeof(*agent->tcp));
+		agent->tcp[agent->n_tcp++] = xstrdup(at);
 	}
 	return http_server_listen(agent->server, fd, 0, e);
 }
@@ -73,5 +76,30 @@ agent_listen(struct agent *agent, const struct agent_listen *at, struct err *e)
 	/* The server owns the descriptor from here on, we the name. */
 	r = http_server_listen(agent->server, agent->own.fd, 0, e);
 	agent->own.fd = -1;
+	return r;
+}
+
+int
+agent_check_metadata(const struct agent *agent, const struct config *c,
+		     struct err *e)
+{
+	const char *url = c->at.metadata, *host = url + strlen("http://");
+	const char *end = strrchr(host, ']');
+	bool has_port = strchr(end ? end : host, ':');
+	_cleanup_(freep) char *at = xasprintf("%s%s", host, has_port ? "" : ":80");
+	const struct config_setting *written;
+	int r = 0;
+
+	for (size_t i = 0; i < agent->n_tcp; i++)
+		if (strcmp(agent->tcp[i], at) == 0)
+			r = err_set(e, ERR_REQUEST, "metadata: %s is where this "
+				    "agent listens: it would ask itself", url);
+	if (r >= 0)
+		return 0;
+	written = config_record_find(&c->record, "upstream", NULL, "metadata");
+	if (written)
+		return err_prefix(e, r, "%s:%u", written->origin, written->line);
+	err_hint(e, "GCE_METADATA_HOST is for those who ask the agent: unset it in "
+		 "the agent's own environment");
 	return r;
 }

@@ -11,12 +11,14 @@ import sys
 import pytest
 
 from conftest import TESTS, wait_for
-from loopback import (FAMILIES, LISTEN, Loopback, elsewhere, loopback,  # noqa: F401
+from loopback import (ANY_TCP, FAMILIES, LISTEN, Loopback, elsewhere, loopback,  # noqa: F401
                       start_loopback)
 from raw_http import TOKEN, Wire, request, wire
 from steps import FAST
+from test_boot import NotifySocket
 from test_http_limits import another, can_be_another
 from test_policy import A, B, rule, token
+from test_reload import command as reload_command
 
 DEFAULT = "/computeMetadata/v1/instance/service-accounts/default/"
 IDENTITY = DEFAULT + "identity?audience="
@@ -343,3 +345,48 @@ def test_same_bytes_are_judged_anew_over_tcp(start_loopback):
             assert unix.answer().status == 200
             tcp.send(data)
             assert tcp.answer().status == 403
+
+# --- the agent's own address as its metadata server
+
+
+def own_address(held):
+    return "127.0.0.1:%d" % held.getsockname()[1]
+
+
+def test_agent_does_not_ask_itself_for_what_it_is_asked(start_agent, emulator):
+    """As where a whole machine has the environment that is meant for programs."""
+    elsewhere_config = "".join(line for line in emulator.agent_config().splitlines(True)
+                               if not line.startswith("metadata ="))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        at = own_address(free)
+    agent = start_agent(FAST, upstream=elsewhere_config, args=[f"--listen={at}"], wait=False,
+                        env={"GCE_METADATA_HOST": at})
+    assert agent.wait() == 78
+    assert f"metadata: http://{at} is where this agent listens: it would ask itself" in agent.log()
+
+
+def test_service_that_would_ask_itself_says_so_until_a_reload_mends_it(
+        start_agent, emulator, place, build_dir):
+    with socket.create_server(("127.0.0.1", 0)) as held, NotifySocket(place) as manager:
+        at = own_address(held)
+        wrong = emulator.agent_config().replace(emulator.metadata, f"http://{at}")
+        assert at in wrong
+        agent = start_agent(FAST, upstream=wrong, pass_fds=[held.fileno()],
+                            prefix=(*LAUNCH, f"--listen-fd={held.fileno()}"),
+                            env={"NOTIFY_SOCKET": manager.path})
+        way = Loopback(agent)
+        line = agent.config.read_text().splitlines().index(f"metadata = http://{at}") + 1
+        words = f"configuration: {agent.config}:{line}: metadata: http://{at} is where this agent"
+        manager.wait("READY=1")
+        for one in (agent, way):
+            answer = one.get(token(A))
+            assert (answer.status, words in answer.text) == (503, True)
+        good = emulator.agent_config() + FAST + ANY_TCP
+        agent.configure(good)
+        assert reload_command(build_dir, agent.socket).returncode == 0
+        emulator.verify(way.get(token(A)).text, A)
+        # And what is in force stays so.
+        agent.configure(good.replace(emulator.metadata, f"http://{at}"))
+        done = reload_command(build_dir, agent.socket)
+        assert done.returncode == 78 and words in done.stderr
+        assert way.get(token(A + "/2")).status == 200
