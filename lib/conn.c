@@ -81,7 +81,13 @@ check_directory(struct conn *c)
 	*strrchr(dir, '/') = '\0';
 	if (stat(dir, &st) < 0)
 		return 0;	/* connect() will say it better */
-	if ((st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & 022))
+	/* So it looks in a container whose users have numbers of their own. */
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		return conn_fail(c, -ENOTCONN, "not asking %s: %s is neither"
+				 " root's nor yours; in a container, mount it"
+				 " elsewhere and name that: GCE_OIDC_SOCKET=PATH",
+				 c->addr.sun_path, dir);
+	if (!(st.st_mode & 022))
 		return 0;
 	return conn_fail(c, -ENOTCONN, "not asking %s: %s can be written to by"
 			 " others than root", c->addr.sun_path, dir);

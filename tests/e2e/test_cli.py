@@ -346,6 +346,8 @@ def test_default_directory_of_another_user_is_not_trusted(build_dir):
          build_dir / "gce-oidc", "token", AUDIENCE],
         capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 9
+    assert "/run/gce-oidc-agent is neither root's nor yours" in result.stderr
+    assert "GCE_OIDC_SOCKET" in result.stderr
     assert "not asking /run/gce-oidc-agent/agent.sock" in result.stderr
 
 
