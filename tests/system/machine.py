@@ -41,15 +41,17 @@ class Cgroup:
     """One of our own, in each hierarchy that systemd uses: nspawn leaves some below
     it, and two machines would find each other's."""
 
-    def __init__(self):
-        self.name = f"goa-{os.getpid()}"
+    def __init__(self, path=None):
+        """path: below the root, at the end of which we are."""
+        self.path = pathlib.Path(path or f"goa-{os.getpid()}")
+        self.name = self.path.parts[0]
         self.tops = [top for top in HIERARCHIES if (top / "cgroup.procs").exists()]
         for top in self.tops:
-            (top / self.name).mkdir(exist_ok=True)
+            (top / self.path).mkdir(parents=True, exist_ok=True)
 
     def enter(self):
         for top in self.tops:
-            (top / self.name / "cgroup.procs").write_text(str(os.getpid()))
+            (top / self.path / "cgroup.procs").write_text(str(os.getpid()))
 
     def remove(self):
         for top in self.tops:
@@ -61,13 +63,15 @@ class Cgroup:
 
 
 class Machine(Commands):
-    def __init__(self, base, stage=None):
-        """stage: what make install put there; without, there is no agent yet."""
+    def __init__(self, base, stage=None, options=(), cgroup=None):
+        """stage: what make install put there; without, there is no agent yet.
+        options: more of systemd-nspawn's.  cgroup: in which it is, by path."""
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="goa-", dir="/tmp"))
         self.root = self.dir / "root"
         self.agent = stage and "/" + str(find_one(stage / "usr", "gce-oidc-agent")
                                          .relative_to(stage))
-        self.cgroup = Cgroup()
+        self.options = list(options)
+        self.cgroup = Cgroup(cgroup)
         self.process = None
         self.leader = None
         try:
@@ -91,12 +95,22 @@ class Machine(Commands):
         file.write_text(text)
         file.chmod(mode)
 
+    def add_program(self, program, path):
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(program, file)
+
+    def chroot(self, *command):
+        """Before it is booted."""
+        subprocess.run(["chroot", self.root, *command], stdin=subprocess.DEVNULL, check=True)
+
     def boot(self):
         with open(self.dir / "console", "wb") as console:
             self.process = subprocess.Popen(
                 ["systemd-nspawn", "--quiet", f"--directory={self.root}",
                  f"--machine=goa-{os.getpid()}", "--boot", "--register=no", "--keep-unit",
                  "--resolv-conf=off", "--timezone=off", "--capability=CAP_NET_ADMIN",
+                 *self.options,
                  "systemd.firstboot=off", "systemd.show_status=0",
                  "systemd.mask=systemd-networkd-wait-online.service"],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
@@ -119,10 +133,13 @@ class Machine(Commands):
         return (self.dir / "console").read_text(errors="replace")[-4000:]
 
     def call(self, *command, text=True, timeout=60, **more):
-        """In the machine's namespaces, as root; not in a unit of its own."""
+        """In the machine's namespaces, as its root; in the caller's cgroup, which is no
+        unit's."""
+        # Who is in it cannot enter it.
+        user = [] if self.ours("self", "user") else ["--user"]
         return subprocess.run(
-            ["nsenter", f"--target={self.leader}", "--mount", "--uts", "--ipc", "--pid",
-             "--cgroup", "--root", "--wd=/", *map(str, command)],
+            ["nsenter", f"--target={self.leader}", *user, "--mount", "--uts", "--ipc",
+             "--pid", "--cgroup", "--root", "--wd=/", *map(str, command)],
             stdin=subprocess.DEVNULL, capture_output=True, text=text, timeout=timeout,
             env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                  "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "LC_ALL": "C.UTF-8"},
@@ -138,14 +155,14 @@ class Machine(Commands):
                 continue
             ids = next((line.split()[1:] for line in text.splitlines()
                         if line.startswith("NSpid:")), [])
-            if len(ids) > 1 and ids[-1] == inner and self.ours(path.parent):
+            if len(ids) > 1 and ids[-1] == inner and self.ours(path.parent.name):
                 return int(path.parent.name)
         return 0
 
-    def ours(self, process):
+    def ours(self, process, namespace="pid"):
         try:
-            return os.readlink(process / "ns/pid") == os.readlink(
-                f"/proc/{self.leader}/ns/pid")
+            return os.readlink(f"/proc/{process}/ns/{namespace}") == os.readlink(
+                f"/proc/{self.leader}/ns/{namespace}")
         except OSError:
             return False
 
@@ -167,6 +184,5 @@ class Machine(Commands):
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def cgroup_is_used(self):
-        return any((top / self.cgroup.name / "cgroup.procs").exists() and
-                   (top / self.cgroup.name / "cgroup.procs").read_text()
-                   for top in self.cgroup.tops)
+        return any(path.exists() and path.read_text() for path in (
+            top / self.cgroup.path / "cgroup.procs" for top in self.cgroup.tops))
