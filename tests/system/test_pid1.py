@@ -24,6 +24,8 @@ PATH = "/run/gce-oidc-agent/agent.sock"
 CONFIG = "/etc/gce-oidc-agent/agent.conf"
 CA = "/etc/gce-oidc-agent/ca.pem"
 EMAIL = "app-sa@example-proj-123.iam.gserviceaccount.com"
+CLIENT = "/usr/lib/gce-oidc-test/client"
+WARM = "https://warm.example.com"
 ROOT, USER, GROUP = "https://root.example.com", "https://user.example.com", \
     "https://group.example.com"
 PAYROLL, WEB, SHOP = "https://payroll.example.com", "https://web.example.com", \
@@ -31,6 +33,9 @@ PAYROLL, WEB, SHOP = "https://payroll.example.com", "https://web.example.com", \
 DENIED, NO_AGENT = 3, 9
 
 RULES = f"""
+[cache]
+warm = {WARM}
+
 [rule by-user]
 user = alice
 audience = {USER}
@@ -78,12 +83,13 @@ def google():
 
 
 @pytest.fixture(scope="module")
-def machine(google, suite, build_dir, stage):
+def machine(google, suite, build_dir, stage, client):
     machine = Machine(base_of(build_dir, suite), stage)
     try:
         machine.write(CONFIG, google.agent_config().replace(google.ca_file, CA) + HURRY +
                       RULES)
         machine.write(CA, pathlib.Path(google.ca_file).read_text())
+        machine.add_program(client, CLIENT)
         machine.write("/usr/lib/sysusers.d/test.conf",
                       "u alice 1500\nu bob 1501\ng tokens 1600\n")
         machine.write("/usr/lib/systemd/system/early.service", EARLY)
@@ -140,6 +146,15 @@ def test_who_asks_before_the_network_is_up_gets_a_token(machine, google):
     wait_for(lambda: machine.call("test", "-e", "/run/early").returncode == 0, "a token", 60)
     google.verify(machine.run("cat", "/run/early"), "https://early.example.com")
     wait_for(lambda: EMAIL in machine.prop("StatusText"), "the status")
+
+
+def test_first_caller_after_boot_hits_what_is_warm(machine, google):
+    """Whom status shows has not been asked for; the asker is the first."""
+    wait_for(lambda: f'"{WARM}"' in machine.call("gce-oidc", "status").stdout, "it is warm", 60)
+    head, _, found = machine.run(CLIENT, "get", PATH, f"/v1/token?audience={WARM}") \
+        .partition("\n\n")
+    assert "gce-oidc-cache: hit" in head.lower()
+    google.verify(found, WARM)
 
 
 def test_first_boot_makes_the_user_and_enables_socket_and_service(machine):
