@@ -12,7 +12,6 @@
 #define MEMBERS_MAX	(64 * 1024)
 #define ID_TOKEN_MAX	(64 * 1024)
 #define ACCESS_MAX	(16 * 1024)
-#define LIFETIME	"3600s"	/* more needs an organisation's policy */
 #define UNRESERVED	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" \
 			"0123456789-._~"
 
@@ -67,7 +66,7 @@ iam_generate_access_token_request(const char *base_url,
 			buf_addc(&members, ',');
 		json_write_string(&members, scopes[i]);
 	}
-	buf_adds(&members, "],\"lifetime\":\"" LIFETIME "\"");
+	buf_addf(&members, "],\"lifetime\":\"%ds\"", IAM_ACCESS_LIFE);
 	iam_request(IAM_GENERATE_ACCESS_TOKEN, base_url, s, access_token,
 		    buf_str(&members), ret);
 	buf_free(&members);

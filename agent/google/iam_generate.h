@@ -16,7 +16,9 @@ int iam_generate_id_token_response(const struct http_response *re,
 				   const struct iam_subject *s,
 				   char **ret_token, struct err *e);
 
-/* An access token with these scopes, NULL at the end, good for an hour. */
+/* An access token with these scopes, NULL at the end, good for so many seconds:
+   more needs an organisation's policy. */
+#define IAM_ACCESS_LIFE	3600
 void iam_generate_access_token_request(const char *base_url,
 				       const struct iam_subject *s,
 				       const char *access_token,

@@ -69,20 +69,37 @@ on_bearer(void *userdata, struct token *t, const struct err *failed)
 		account_access_failed(&m->base, &e);
 }
 
+/* When the token ends is a date of Google's, which by a clock that is behind lies
+   further off than the token lives. */
+static int
+read_access(struct account *a, const struct http_response *re, char **ret,
+	    uint64_t *ret_life, struct err *e)
+{
+	struct iam_subject s = subject_of(a);
+	int64_t now = clock_now(a->clock).google / (int64_t)USEC_PER_SEC, exp;
+	int r = re->status == 200 ? clock_check(a->clock, e) : 0;
+
+	if (r >= 0)
+		r = iam_generate_access_token_response(re, &s, now, ret, &exp, e);
+	if (r >= 0)
+		*ret_life = MIN((uint64_t)(exp - now), (uint64_t)IAM_ACCESS_LIFE);
+	return r;
+}
+
 static void
 on_access(void *userdata, const struct http_response *re,
 	  const struct err *failed)
 {
 	struct account_impersonated *m = userdata;
-	struct iam_subject s = subject_of(&m->base);
 	_cleanup_(secret_freep) char *text = NULL;
-	int64_t now = clock_now(m->base.clock).google / (int64_t)USEC_PER_SEC, exp;
+	uint64_t life;
 	struct err e;
 
 	if (failed)
 		return account_access_failed(&m->base, failed);
-	if (iam_generate_access_token_response(re, &s, now, &text, &exp, &e) >= 0)
-		return account_access_came(&m->base, text, (uint64_t)(exp - now));
+	clock_learn(m->base.clock, re);
+	if (read_access(&m->base, re, &text, &life, &e) >= 0)
+		return account_access_came(&m->base, text, life);
 	/* It died early: whoever asks again gets a fresh one. */
 	if (e.status == 401)
 		account_drop_token(m->base.caller, m->bearer);

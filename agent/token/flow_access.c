@@ -87,6 +87,8 @@ want_access_token(void *userdata, const char *base_url,
 	iam_generate_access_token_request(base_url, s, access_token, scopes, ret);
 }
 
+/* When it ends is a date of Google's; when it began is not said, and not read off a
+   clock that may be behind: by that it would live longer than it does. */
 static void
 on_access_token(void *userdata, const struct http_response *re,
 		const struct iam_subject *s, const struct err *failed)
@@ -95,14 +97,18 @@ on_access_token(void *userdata, const struct http_response *re,
 	_cleanup_(secret_freep) char *text = NULL;
 	_cleanup_(token_unrefp) struct token *t = NULL;
 	struct token_now now = clock_now(f->base.ctx->clock);
-	int64_t iat = now.google / (int64_t)USEC_PER_SEC, exp;
+	int64_t exp;
 	struct err e;
 
 	if (failed)
 		return fetch_fail(&f->base, failed);
-	if (iam_generate_access_token_response(re, s, iat, &text, &exp, &e) < 0)
+	if (clock_check(f->base.ctx->clock, &e) < 0 ||
+	    iam_generate_access_token_response(re, s, now.google /
+					       (int64_t)USEC_PER_SEC, &text, &exp,
+					       &e) < 0)
 		return fetch_fail(&f->base, &e);
-	t = token_new(TOKEN_ACCESS, text, iat, exp, &now, s->email, "generate");
+	t = token_new(TOKEN_ACCESS, text, exp - IAM_ACCESS_LIFE, exp, &now,
+		      s->email, "generate");
 	fetch_succeed(&f->base, t);
 }
 

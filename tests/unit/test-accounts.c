@@ -31,6 +31,7 @@ struct world {
 	struct account_options opt;
 	struct account_setup setup;
 	struct accounts *as;
+	int64_t wall_shift;		/* of this machine's clock, usec */
 
 	/* One who asks for an access token. */
 	struct account_wait *wait;
@@ -46,6 +47,16 @@ add(struct world *w, struct account *a)
 	return accounts_add(w->as, &(struct flow_context){ .account = a })->account;
 }
 
+static void
+shifted(void *userdata, uint64_t *ret_boot, int64_t *ret_wall)
+{
+	const struct world *w = userdata;
+	struct token_now now = clock_machine_now(w->event);
+
+	*ret_boot = now.boot;
+	*ret_wall = now.wall + w->wall_shift;
+}
+
 static int
 setup(void **state)
 {
@@ -59,7 +70,7 @@ setup(void **state)
 	w->iam = fake_new(w->event);
 	w->at.metadata = xstrdup(fake_url(w->mds));
 	w->at.iam = xstrdup(fake_url(w->iam));
-	w->clock = fake_clock_new(w->event, NULL, NULL);
+	w->clock = fake_clock_new(w->event, shifted, w);
 	w->opt = (struct account_options){
 		.discover_first_usec = MS,
 		.discover_max_usec = 4 * MS,
@@ -317,6 +328,57 @@ where_the_caller_is_none_it_has_no_token(void **state)
 	assert_int_equal(fake_count(w->iam), 0);
 }
 
+/* Its end is a date of Google's. */
+static void
+its_access_token_lives_no_longer_by_a_clock_that_is_behind(void **state)
+{
+	static const int64_t behind[] = { 300, 1800, 86400 };
+	struct world *w = *state;
+	struct account *a = add_billing(w, NULL);
+
+	find(w);
+	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
+	say_generated(w, "made", 3600);
+	for (size_t i = 0; i < ARRAY_SIZE(behind); i++) {
+		struct token_now now;
+
+		w->wall_shift = -behind[i] * (int64_t)USEC_PER_SEC;
+		ask(w, a);
+		RUN_UNTIL(w->event, w->called);
+		assert_non_null(w->token);
+		now = clock_now(w->clock);
+		now.boot += 3600 * USEC_PER_SEC;
+		assert_true(token_left(w->token, &now) == 0);
+		account_drop_token(a, w->token);
+	}
+}
+
+static void
+it_has_none_while_nobody_can_say_what_time_it_is(void **state)
+{
+	struct world *w = *state;
+	struct account *a = add_billing(w, NULL);
+
+	find(w);
+	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
+	for (int i = 0; i < 2; i++)
+		clock_learn(w->clock, &(struct http_response){
+			.status = 200, .body = "", .tls = true,
+			.date = (int64_t)time(NULL) });
+	w->wall_shift = -1800 * (int64_t)USEC_PER_SEC;
+	say_generated(w, "made", 3600);
+	ask(w, a);
+	RUN_UNTIL(w->event, w->called);
+	assert_null(w->token);
+	assert_int_equal(w->e.kind, ERR_UNAVAILABLE);
+	assert_non_null(strstr(w->e.msg, "this machine's clock is "));
+	/* What Google denies it says all the same. */
+	fake_say(w->iam, GENERATE, 403, VEC_B2_BODY);
+	ask(w, a);
+	RUN_UNTIL(w->event, w->called);
+	assert_int_equal(w->e.kind, ERR_GOOGLE);
+}
+
 static void
 it_may_be_freed_with_questions_under_way(void **state)
 {
@@ -344,6 +406,8 @@ main(void)
 		TEST(it_waits_for_a_caller_that_is_still_sought),
 		TEST(a_callers_token_that_is_refused_is_not_used_again),
 		TEST(where_the_caller_is_none_it_has_no_token),
+		TEST(its_access_token_lives_no_longer_by_a_clock_that_is_behind),
+		TEST(it_has_none_while_nobody_can_say_what_time_it_is),
 		TEST(it_may_be_freed_with_questions_under_way),
 	};
 
