@@ -179,18 +179,16 @@ account_when_found(struct account *a, const uint64_t *deadline,
 
 /* Its access token. */
 
-/* It comes with seconds to live, not with a date: Google's clock has no say. */
 void
 account_access_came(struct account *a, const char *text, uint64_t life)
 {
 	struct token_now now = clock_machine_now(a->event);
-	int64_t iat = now.wall / (int64_t)USEC_PER_SEC;
 
 	a->asking_access = false;
 	token_unref(a->access);
-	a->access = token_new(TOKEN_ACCESS, text, iat,
-			      iat + (int64_t)MIN(life, ACCESS_LIFE_MAX), &now,
-			      a->info.email, a->source->name);
+	a->access = token_new_lasting(TOKEN_ACCESS, text,
+				      MIN(life, ACCESS_LIFE_MAX), &now,
+				      a->info.email, a->source->name);
 	account_wait_tell(a, &a->token_waits, a->access, NULL);
 }
 

@@ -10,6 +10,7 @@ struct token {
 	unsigned refs;
 	enum token_kind kind;
 	bool full;
+	bool lasting;		/* exp is by this machine's clock, not Google's */
 	int64_t iat, exp;
 	uint64_t born, dies;	/* the same on CLOCK_BOOTTIME */
 	char *email, *flow;
@@ -129,6 +130,19 @@ token_new(enum token_kind kind, const char *text, int64_t iat, int64_t exp,
 }
 
 struct token *
+token_new_lasting(enum token_kind kind, const char *text, uint64_t life,
+		  const struct token_now *now, const char *email, const char *flow)
+{
+	struct token_now machine = { now->boot, now->wall, now->wall };
+	int64_t iat = now->wall / (int64_t)USEC_PER_SEC;
+	struct token *t = token_new(kind, text, iat, iat + (int64_t)life, &machine,
+				    email, flow);
+
+	t->lasting = true;
+	return t;
+}
+
+struct token *
 token_ref(struct token *t)
 {
 	assert(t->refs > 0);
@@ -198,7 +212,8 @@ token_email(const struct token *t)
 uint64_t
 token_left(const struct token *t, const struct token_now *now)
 {
-	uint64_t left = until(usec_of(t->exp), MAX(now->wall, now->google));
+	int64_t date = t->lasting ? now->wall : MAX(now->wall, now->google);
+	uint64_t left = until(usec_of(t->exp), date);
 
 	return MIN(left, t->dies > now->boot ? t->dies - now->boot : 0);
 }

@@ -52,6 +52,11 @@ struct token;
 struct token *token_new(enum token_kind kind, const char *text, int64_t iat,
 			int64_t exp, const struct token_now *now,
 			const char *email, const char *flow);
+/* The same of one that comes with seconds to live and no date: its iat is now, and
+   Google's clock has no say in its end. */
+struct token *token_new_lasting(enum token_kind kind, const char *text,
+				uint64_t life, const struct token_now *now,
+				const char *email, const char *flow);
 struct token *token_ref(struct token *t);
 struct token *token_unref(struct token *t);
 DEFINE_CLEANUP(struct token *, token_unref)
@@ -66,8 +71,8 @@ const char *token_flow(const struct token *t);	/* "" if unknown */
 const char *token_email(const struct token *t);	/* likewise */
 bool token_is_full(const struct token *t);
 
-/* Microseconds that the token is good for, by the clock that gives it the least;
-   0: it is expired by one of them. */
+/* Microseconds that the token is good for, by the clock that gives it the least, of
+   those that have a say; 0: it is expired by one of them. */
 uint64_t token_left(const struct token *t, const struct token_now *now);
 /* Microseconds since it was issued. */
 uint64_t token_age(const struct token *t, const struct token_now *now);

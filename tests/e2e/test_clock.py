@@ -14,10 +14,18 @@ import time
 
 import pytest
 
-from conftest import wait_for
+from conftest import ANYONE, wait_for
 from steps import COLD, FAST, FIRST, HURRY, steps, warm_up
 
 FACE = "/computeMetadata/v1/instance/service-accounts/default/identity"
+ACCESS_FACE = "/computeMetadata/v1/instance/service-accounts/default/token"
+ACCESS_TO_ALL = """
+[rule access]
+peer = anyone
+host = any
+kind = access
+account = default
+"""
 NOTHING_REMEMBERED = FAST + "unavailable = 0\ndenied = 0\n"
 SLACK = 8               # seconds: dates are cut, machines are busy
 BACKDATE = 10
@@ -69,6 +77,20 @@ def test_with_a_clock_five_minutes_off_tokens_are_served_and_dated_by_google(
     first, second = assertions(emulator)
     assert dated_by(first, 0)
     assert dated_by(second, ahead)
+
+
+@pytest.mark.parametrize("ahead", [300, -300])
+def test_access_token_with_minutes_left_is_served_for_these_minutes(start_agent, emulator, ahead):
+    """It comes with seconds to live: whoever has the right time, they are as long."""
+    agent = start_agent(NOTHING_REMEMBERED, ANYONE + ACCESS_TO_ALL)
+    emulator.set(clock_offset=ahead, access_token_life=290, refresh_at=100)
+    for name in ("first", "second"):
+        agent.token(f"https://{name}.example.com")
+    for cache in ("miss", "hit"):
+        answer = agent.get(ACCESS_FACE)
+        assert 200 < max_age(answer) <= 290
+        assert 200 < json.loads(answer.text)["expires_in"] <= 290
+        assert answer.headers["Gce-Oidc-Cache"] == cache
 
 
 def test_assertion_that_is_refused_for_its_date_is_made_once_more_with_googles(hurried, emulator):

@@ -182,6 +182,44 @@ the_age_of_a_token_runs_on_the_clock_that_nobody_sets(void **state _unused_)
 	}
 }
 
+/* One that comes with seconds to live, a minute's worth. */
+static void
+a_token_without_a_date_is_judged_by_this_machine(void **state _unused_)
+{
+	static const struct look table[] = {
+		{ "when it came", 0, 0, 0, 60 * S },
+		{ "all go on", 10 * S, 10 * S, 10 * S, 50 * S },
+		{ "Google's clock is ahead", 10 * S, 10 * S, 310 * S, 50 * S },
+		{ "Google's clock is behind", 10 * S, 10 * S, -290 * S, 50 * S },
+		{ "to the microsecond", 1, 1, 300 * S, 60 * S - 1 },
+		{ "time since boot at its end", 60 * S, 0, 0, 0 },
+		{ "the wall clock alone at its end", 0, 60 * S, 0, 0 },
+		{ "the wall clock set back", 10 * S, -86400 * S, 10 * S, 50 * S },
+		{ "the wall clock set forward", 10 * S, 30 * S, 10 * S, 30 * S },
+	};
+	static const int64_t ahead[] = { 0, 300 * S, -300 * S };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ahead) * ARRAY_SIZE(table); i++) {
+		const struct look *l = &table[i % ARRAY_SIZE(table)];
+		struct token_now came = arrival, now;
+		struct token *t;
+
+		/* Known or not when it came, Google's time has no say. */
+		came.google += ahead[i / ARRAY_SIZE(table)];
+		now = (struct token_now){ came.boot + (uint64_t)l->boot,
+					  came.wall + l->wall,
+					  came.google + l->google };
+		t = token_new_lasting(TOKEN_ACCESS, "x", 60, &came, NULL, NULL);
+		if (token_left(t, &now) != (uint64_t)l->left)
+			fail_msg("%s: %llu", l->name,
+				 (unsigned long long)token_left(t, &now));
+		assert_true(token_exp(t) - token_iat(t) == 60);
+		assert_true(token_iat(t) == VEC_NOW);
+		assert_true(token_age(t, &came) == 0);
+		token_unref(t);
+	}
+}
+
 /* Every two of these differ, however their members are shifted about. */
 static void
 different_keys_have_different_bytes(void **state _unused_)
@@ -230,6 +268,7 @@ main(void)
 		cmocka_unit_test(the_last_reference_frees),
 		cmocka_unit_test(a_token_is_good_for_what_the_least_clock_gives_it),
 		cmocka_unit_test(a_token_lives_no_longer_than_it_says),
+		cmocka_unit_test(a_token_without_a_date_is_judged_by_this_machine),
 		cmocka_unit_test(times_beyond_all_measure_do_no_harm),
 		cmocka_unit_test(
 			the_age_of_a_token_runs_on_the_clock_that_nobody_sets),
