@@ -11,12 +11,15 @@ struct iam_call {
 	struct http_call *call;
 	struct token *bearer;		/* of this attempt */
 	char *email, *caller;		/* in use while the question is out */
+	sd_event_source *again;		/* the second question, after a doubt */
 	bool fresh_bearer;		/* a refused one was replaced already */
+	bool doubted;			/* it has been asked twice */
 };
 
 static account_done_fn on_account;
 static account_token_fn on_bearer;
 static http_done_fn on_answer;
+static int ask_account(struct iam_call *c, struct err *e);
 
 static struct account *
 caller_of(const struct iam_call *c)
@@ -55,6 +58,7 @@ iam_call_free(struct iam_call *c)
 
 	account_wait_free(c->wait);
 	http_call_free(c->call);
+	sd_event_source_disable_unref(c->again);
 	token_unref(c->bearer);
 	free(c->email);
 	free(c->caller);
@@ -80,6 +84,47 @@ call_end(struct iam_call *c, const struct http_response *re, const struct err *e
 	*c->slot = NULL;
 	iam_call_free(c);
 	q.done(q.userdata, re, email ? &s : NULL, e ? &copy : NULL);
+}
+
+/* The end, but for a doubt. */
+
+static int
+on_again(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
+{
+	struct iam_call *c = userdata;
+	struct err e;
+
+	c->again = sd_event_source_unref(c->again);
+	if (ask_account(c, &e) < 0)
+		call_end(c, NULL, &e);
+	return 0;
+}
+
+/* Asked once more, if there is time for it?  What is said then is the answer. */
+static bool
+ask_later(struct iam_call *c, struct err *failed)
+{
+	uint64_t now = 0;
+
+	if (!failed->doubtful || !c->q.doubts)
+		return false;
+	if (c->doubted) {
+		failed->doubtful = false;
+		return false;
+	}
+	sd_event_now(c->ctx->event, CLOCK_BOOTTIME, &now);
+	if (now + c->q.doubt_usec >= *c->q.deadline)
+		return false;
+	c->doubted = true;
+	return sd_event_add_time(c->ctx->event, &c->again, CLOCK_BOOTTIME,
+				 now + c->q.doubt_usec, 1, on_again, c) >= 0;
+}
+
+static void
+call_fail(struct iam_call *c, struct err *e)
+{
+	if (!ask_later(c, e))
+		call_end(c, NULL, e);
 }
 
 /* The question. */
@@ -132,8 +177,10 @@ on_bearer(void *userdata, struct token *t, const struct err *failed)
 	struct iam_call *c = userdata;
 	struct err e;
 
-	if (failed)
-		return call_end(c, NULL, failed);
+	if (failed) {
+		e = *failed;	/* where the caller is impersonated, of IAM, too */
+		return call_fail(c, &e);
+	}
 	token_unref(c->bearer);
 	c->bearer = token_ref(t);
 	if (ask(c, &e) < 0)
@@ -189,7 +236,7 @@ on_answer(void *userdata, const struct http_response *re, const struct err *fail
 	if (r >= 0)
 		return;
 	e.status = 0;	/* 401 was for us, not for whoever asked us */
-	call_end(c, NULL, &e);
+	call_fail(c, &e);
 }
 
 int

@@ -2,7 +2,9 @@
 #pragma once
 
 /* One question to IAM as an account: the account is waited for, and then the access
-   token that IAM is called with; one that IAM no longer takes is replaced, once.
+   token that IAM is called with; one that IAM no longer takes is replaced, once.  A
+   missing role, as which IAM may disguise that it is busy, is asked about once more
+   after a while, unless whoever asks sees to it.
 
    Asynchronous contract: http/client.h. */
 
@@ -29,6 +31,8 @@ struct iam_question {
 	void *userdata;
 	const uint64_t *deadline;	/* as in http_client_start() */
 	uint64_t payer;			/* the same */
+	bool doubts;			/* ask about a missing role once more */
+	uint64_t doubt_usec;		/* "a while" */
 };
 
 int iam_call_start(const struct flow_context *ctx, const struct iam_question *q,

@@ -20,11 +20,10 @@ struct signing {
 	struct signing **slot;		/* the owner's, cleared at the end */
 	struct account_wait *wait;
 	struct iam_call *call;
-	sd_event_source *again;		/* the second question, later; or its own
-					   signature, which is no callback yet */
+	sd_event_source *turn;		/* its own signature, which is no callback
+					   yet */
 	void *bytes;
 	char *email, *claims;		/* of a JWT: as the account that has it */
-	bool doubted;			/* it has been asked twice */
 };
 
 static account_done_fn on_account;
@@ -39,7 +38,7 @@ signing_free(struct signing *s)
 
 	account_wait_free(s->wait);
 	iam_call_free(s->call);
-	sd_event_source_unref(s->again);
+	sd_event_source_unref(s->turn);
 	free(s->bytes);
 	free(s->email);
 	free(s->claims);
@@ -105,7 +104,7 @@ on_turn(_unused_ sd_event_source *source, void *userdata)
 static int
 sign_next_turn(struct signing *s, struct err *e)
 {
-	int r = sd_event_add_defer(s->ctx->event, &s->again, on_turn, s);
+	int r = sd_event_add_defer(s->ctx->event, &s->turn, on_turn, s);
 
 	return r < 0 ? err_sys(e, -r, "cannot make an event source") : 0;
 }
@@ -122,6 +121,8 @@ ask_iam(struct signing *s, struct err *e)
 		.userdata = s,
 		.deadline = s->ask.deadline,
 		.payer = s->ask.payer,
+		.doubts = true,
+		.doubt_usec = s->ask.doubt_usec,
 	}, &s->call, e);
 }
 
@@ -136,33 +137,6 @@ want_signature(void *userdata, const char *base_url, const struct iam_subject *a
 	else
 		iam_sign_blob_request(base_url, as, access_token, s->bytes,
 				      s->ask.len, ret);
-}
-
-static int
-on_again(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
-{
-	struct signing *s = userdata;
-	struct err e;
-
-	s->again = sd_event_source_unref(s->again);
-	if (ask_iam(s, &e) < 0)
-		signing_end(s, NULL, NULL, &e);
-	return 0;
-}
-
-/* Asked once more, if there is time for it? */
-static bool
-ask_later(struct signing *s, const struct err *failed)
-{
-	uint64_t now = 0;
-
-	sd_event_now(s->ctx->event, CLOCK_BOOTTIME, &now);
-	if (!failed->doubtful || s->doubted ||
-	    now + s->ask.doubt_usec >= *s->ask.deadline)
-		return false;
-	s->doubted = true;
-	return sd_event_add_time(s->ctx->event, &s->again, CLOCK_BOOTTIME,
-				 now + s->ask.doubt_usec, 1, on_again, s) >= 0;
 }
 
 /* From the form that JWTs want to the API's own. */
@@ -208,8 +182,6 @@ on_signature(void *userdata, const struct http_response *re,
 	_cleanup_(freep) char *key_id = NULL;
 	struct err e;
 
-	if (failed && ask_later(s, failed))
-		return;
 	if (failed)
 		signing_end(s, NULL, NULL, failed);
 	else if (read_answer(s, re, as, &key_id, &text, &e) < 0)

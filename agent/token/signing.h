@@ -5,8 +5,7 @@
    nor a flight: what comes out is the caller's alone, and is not kept.
 
    Where the account's key is in a file it signs here; else IAM does it, by way of
-   iam_call.h.  A missing role, as which IAM may disguise
-   that it is busy, is asked about once more after a while.
+   iam_call.h.
 
    Asynchronous contract: http/client.h. */
 
@@ -21,7 +20,7 @@ struct signing_ask {
 	size_t len;
 	const uint64_t *deadline;	/* as in http_client_start() */
 	uint64_t payer;			/* the same */
-	uint64_t doubt_usec;		/* "a while" */
+	uint64_t doubt_usec;		/* as in iam_call.h */
 };
 
 /* text: the JWT, or the signature in base64.  Exactly one of both texts and e. */
