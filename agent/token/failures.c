@@ -18,6 +18,7 @@ struct failure {
 	/* The err; its own room for words would be most of our memory. */
 	enum err_kind kind;
 	enum err_scope scope;
+	bool doubtful;
 	unsigned status;
 	char *msg;
 	char *hint;
@@ -91,6 +92,7 @@ keep_err(struct failure *x, const struct err *e)
 	free(x->hint);
 	x->kind = e->kind;
 	x->scope = e->scope;
+	x->doubtful = e->doubtful;
 	x->status = e->status;
 	x->msg = xstrdup(e->msg);
 	x->hint = xstrdup(e->hint);
@@ -100,22 +102,27 @@ static void
 read_err(const struct failure *x, struct err *ret)
 {
 	*ret = (struct err){
-		.kind = x->kind, .scope = x->scope, .status = x->status,
+		.kind = x->kind, .scope = x->scope, .doubtful = x->doubtful,
+		.status = x->status,
 	};
 	snprintf(ret->msg, sizeof(ret->msg), "%s", x->msg);
 	snprintf(ret->hint, sizeof(ret->hint), "%s", x->hint);
 }
 
+/* A denial in doubt is trouble. */
 static uint64_t
 span_of(const struct failures *f, const struct err *e, const struct failure *last)
 {
+	bool was_trouble = last && (last->kind != ERR_GOOGLE || last->doubtful);
+
+	if (e->kind == ERR_GOOGLE && !e->doubtful)
+		return f->opt.denied_usec;
 	switch (e->kind) {
 	case ERR_GOOGLE:
-		return f->opt.denied_usec;
 	case ERR_UNAVAILABLE:
 	case ERR_TIMEOUT:
 	case ERR_NOT_FOUND:	/* said by the metadata server, which may mend */
-		if (!last || last->kind == ERR_GOOGLE)
+		if (!was_trouble)
 			return f->opt.unavailable_first_usec;
 		return MIN(2 * last->span, f->opt.unavailable_max_usec);
 	default:

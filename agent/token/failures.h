@@ -4,9 +4,10 @@
 /* Failures remembered for a while, so that a broken audience costs one upstream
    request and not one per caller.
 
-   A denial by Google is remembered for a fixed time, trouble upstream and what is
-   not found there for one that doubles while it lasts; other failures cost nothing
-   to find out again and are not remembered.
+   A denial by Google is remembered for a fixed time; trouble upstream, of which a
+   denial in doubt is some (err.doubtful), and what is not found there for one that
+   doubles while it lasts; other failures cost nothing to find out again and are not
+   remembered.
 
    Pure: every function takes "now" in microseconds of CLOCK_BOOTTIME.  Keys are the
    byte strings of token_key_bytes(). */

@@ -112,6 +112,27 @@ a_denial_does_not_double(void **state)
 	}
 }
 
+/* It may be throttling in disguise. */
+static void
+a_denial_in_doubt_is_remembered_as_trouble_is(void **state)
+{
+	static const unsigned seconds[] = { 1, 2, 4, 60, 1, 2 };
+	static const bool doubtful[] = { true, true, true, false, true, true };
+	uint64_t now = NOW, span;
+	struct err e, got;
+
+	for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
+		err_set(&e, ERR_GOOGLE, "no role");
+		e.doubtful = doubtful[i];
+		failures_put(*state, "key", 3, &e, now);
+		span = seconds[i] * USEC_PER_SEC;
+		assert_int_equal(get(*state, "key", now, &got), -EREMOTEIO);
+		assert_true(got.retry_usec == span);
+		now += span;
+		assert_int_equal(get(*state, "key", now, &got), 0);
+	}
+}
+
 static void
 the_time_left_is_told(void **state)
 {
@@ -373,6 +394,7 @@ main(void)
 		TEST(a_failure_is_told_in_its_own_words),
 		TEST(a_denial_is_remembered_for_its_span_and_not_longer),
 		TEST(a_denial_does_not_double),
+		TEST(a_denial_in_doubt_is_remembered_as_trouble_is),
 		TEST(the_time_left_is_told),
 		TEST(trouble_doubles_while_it_lasts_up_to_its_maximum),
 		TEST(every_key_has_a_span_of_its_own),
