@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "google/iam_generate.h"
-#include "token/flow.h"
+#include "token/flows.h"
 #include "token/iam_call.h"
 
 struct access_fetch {
@@ -126,6 +126,9 @@ access_begin(struct fetch *base, struct err *e)
 		.userdata = f,
 		.deadline = base->deadline,
 		.payer = base->payer,
+		/* No other flow's turn comes here, so nobody else sees to it. */
+		.doubts = true,
+		.doubt_usec = flows_doubt_usec(base->ctx->flows),
 	}, &f->call, e);
 }
 

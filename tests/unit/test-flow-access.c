@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "fake-metadata.h"
-#include "token/flow.h"
+#include "token/flows.h"
 #include "vectors.h"
 
 #define MS		USEC_PER_MSEC
@@ -20,6 +20,7 @@
 #define GENERATE	":generateAccessToken"
 #define BILLING		"billing@example-proj-123.iam.gserviceaccount.com"
 #define LIFE		3600
+#define DOUBT		(20 * MS)
 
 struct world {
 	sd_event *event;
@@ -59,6 +60,7 @@ setup(void **state)
 		.access_margin_usec = 60 * USEC_PER_SEC,
 		.token_usec = 10 * USEC_PER_SEC,
 	};
+	static const struct flow_ops *const list[] = { &flow_generate, NULL };
 	struct world *w = xcalloc(1, sizeof(*w));
 	struct account_setup s;
 
@@ -80,6 +82,10 @@ setup(void **state)
 	assert_int_equal(account_metadata_new(&s, &w->own, NULL), 0);
 	w->billing = account_impersonated_new(&s, "billing", BILLING, w->own, NULL);
 	w->ctx.account = w->billing;
+	assert_int_equal(flows_new(&w->ctx, list, &(struct flows_options){
+		.doubt_usec = DOUBT, .again_usec = USEC_PER_MIN,
+		.again_max_usec = USEC_PER_MIN }, NULL, NULL, &w->ctx.flows, NULL),
+		0);
 	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
 	w->deadline = fake_now() + 20 * USEC_PER_SEC;
@@ -94,6 +100,7 @@ teardown(void **state)
 
 	fetch_free(w->fetch);
 	token_unref(w->token);
+	flows_free(w->ctx.flows);
 	account_free(w->billing);
 	account_free(w->own);
 	clock_free(w->ctx.clock);
@@ -230,6 +237,50 @@ there_is_none_while_nobody_can_say_what_time_it_is(void **state)
 	assert_non_null(w->token);
 }
 
+/* IAM says so where it is only busy, too. */
+static void
+a_missing_role_is_asked_about_once_more_after_a_while(void **state)
+{
+	struct world *w = *state;
+
+	fake_say_once(w->iam, GENERATE, 403, VEC_B2_BODY);
+	say_generated(w, LIFE);
+	run(w);
+	assert_non_null(w->token);
+	assert_int_equal(fake_count(w->iam), 2);
+	assert_true(fake_request(w->iam, 1)->came >=
+		    fake_request(w->iam, 0)->came + DOUBT);
+}
+
+static void
+a_role_that_is_missing_twice_is_missing(void **state)
+{
+	struct world *w = *state;
+
+	fake_say(w->iam, GENERATE, 403, VEC_B2_BODY);
+	run(w);
+	assert_null(w->token);
+	assert_int_equal(w->e.kind, ERR_GOOGLE);
+	assert_false(w->e.doubtful);
+	assert_int_equal(fake_count(w->iam), 2);
+}
+
+static void
+where_there_is_no_time_to_ask_again_the_doubt_stays(void **state)
+{
+	struct world *w = *state;
+
+	fake_say(w->iam, GENERATE, 403, VEC_B2_BODY);
+	w->ctx.flows = flows_free(w->ctx.flows);
+	assert_int_equal(flows_new(&w->ctx, (const struct flow_ops *[]){
+		&flow_generate, NULL }, &(struct flows_options){
+		.doubt_usec = USEC_PER_MIN }, NULL, NULL, &w->ctx.flows, NULL), 0);
+	run(w);
+	assert_int_equal(w->e.kind, ERR_GOOGLE);
+	assert_true(w->e.doubtful);
+	assert_int_equal(fake_count(w->iam), 1);
+}
+
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -239,6 +290,9 @@ main(void)
 		TEST(it_is_made_by_iam_with_the_scopes_that_are_asked_for),
 		TEST(it_is_not_served_after_its_end_by_a_clock_that_is_behind),
 		TEST(there_is_none_while_nobody_can_say_what_time_it_is),
+		TEST(a_missing_role_is_asked_about_once_more_after_a_while),
+		TEST(a_role_that_is_missing_twice_is_missing),
+		TEST(where_there_is_no_time_to_ask_again_the_doubt_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
