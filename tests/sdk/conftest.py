@@ -76,7 +76,7 @@ class Sdk:
     def ask(self, *words, env=None):
         """What the client answers; a failure of the client fails the test with its words."""
         process = self.start(*words, env=env)
-        out, wrong = process.communicate(timeout=60)
+        out, wrong = process.communicate(timeout=120)
         assert process.returncode == 0, f"{words[0]}: {wrong[-3000:]}"
         return self.read(out)
 
@@ -87,7 +87,7 @@ class Sdk:
     def refused(self, *words, env=None):
         """The words with which the client fails."""
         process = self.start(*words, env=env)
-        out, wrong = process.communicate(timeout=60)
+        out, wrong = process.communicate(timeout=120)
         assert process.returncode != 0, out
         return wrong
 

@@ -14,7 +14,7 @@ UNIX = pathlib.Path(__file__).parent / "python/unix.py"
 
 
 def finish(process):
-    out, wrong = process.communicate(timeout=60)
+    out, wrong = process.communicate(timeout=120)
     assert process.returncode == 0, wrong
     return out
 
