@@ -29,6 +29,7 @@ class Load:
         self.jwks = emulator.keys()["google"]["keys"]
         for _ in range(2):
             self.jwks += emulator.rotate("google", keep_old=False)["google"]["keys"]
+        self.rounds = 0         # each has a course of its own
         self.counts = {}
         self.wrong = []
         self.stop = threading.Event()
@@ -67,7 +68,7 @@ class Load:
         self.count("babbled")
 
     def _caller(self, number):
-        rng = random.Random(f"{self.seed}/{number}")
+        rng = random.Random(f"{self.seed}/{self.rounds}/{number}")
         while not self.stop.is_set():
             dice = rng.random()
             (self._call if dice < 0.9 else self._leave if dice < 0.97 else self._babble)(rng)
@@ -87,7 +88,7 @@ class Load:
         self.count("faults")
 
     def _weather(self):
-        rng = random.Random(f"{self.seed}/weather")
+        rng = random.Random(f"{self.seed}/{self.rounds}/weather")
         while not self.stop.wait(rng.uniform(0.01, 0.2)):
             dice = rng.random()
             if dice < 0.5:
@@ -118,6 +119,7 @@ class Load:
 
     def run(self, seconds, callers):
         """What has come of it is in counts, and what must not be in wrong."""
+        self.rounds += 1
         jobs = [(self._weather,), *((self._caller, i) for i in range(callers))]
         self._threads = [threading.Thread(target=self._run, args=job) for job in jobs]
         for thread in self._threads:

@@ -23,6 +23,10 @@ ROUNDS = 8
 GROWTH = 1 << 20        # bytes, after the first quarter
 OWN = 9 << 19           # bytes, but for libraries, with as many tokens as SMALL_CACHE lets live
 
+# All that a load is meant to see and to do.
+MEANT = ("hit", "miss", "shared", "unavailable", "timeout", "denied-by-google", "left", "babbled",
+         "faults")
+
 SMALL_CACHE = """
 [cache]
 entries = 256
@@ -58,6 +62,10 @@ def test_mixed_load_and_faults_leave_nothing_behind(stage, agent, bench, emulato
         print(f"seed {SEED}, {time.monotonic() - began:.0f} s: {looks[-1]}; {load.counts}")
         assert not load.wrong, load.wrong
 
+    # A slow machine needs longer to come by all that.
+    wait_for(lambda: set(MEANT) <= set(load.counts) or load.run(SECONDS / ROUNDS, CALLERS),
+             "all sorts of answers")
+    assert not load.wrong, load.wrong
     for audience in FAMILIAR:
         all_is_well(stage, audience)
     left = []
@@ -73,7 +81,3 @@ def test_mixed_load_and_faults_leave_nothing_behind(stage, agent, bench, emulato
     assert SANITIZERS or grown <= GROWTH, f"{grown >> 10} KiB more"
     own = max(look.memory for look in looks)
     assert SANITIZERS or own <= OWN, f"{own >> 10} KiB of its own"
-    # It was what it was meant to be.
-    for what in ("hit", "miss", "shared", "unavailable", "timeout", "denied-by-google", "left",
-                 "babbled", "faults"):
-        assert load.counts.get(what, 0) > 0, load.counts
