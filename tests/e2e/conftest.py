@@ -4,6 +4,7 @@
 Each file runs in a network namespace of its own (tests/run-pytest).  Nothing
 here sleeps for the sake of it: every wait has a condition and a deadline."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -119,7 +120,9 @@ class Agent:
         fields.update(headers or {})
         connection = self.connection(timeout)
         try:
-            connection.request(method, target, body=body, headers=fields)
+            # An agent that has answered unasked, as it does when it is full, takes no more.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body=body, headers=fields)
             return Response(connection.getresponse())
         finally:
             connection.close()

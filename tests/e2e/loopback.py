@@ -56,7 +56,8 @@ class Loopback:
         fields.update(headers or {})
         connection = self.connection(timeout)
         try:
-            connection.request(method, target, body=body, headers=fields)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body=body, headers=fields)
             return Response(connection.getresponse())
         finally:
             connection.close()

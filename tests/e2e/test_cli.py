@@ -99,7 +99,7 @@ def test_c89_program_gets_tokens_in_all_ways(build_dir, fake):
                                                    "at-once"]
     for line, result in zip(lines, "010"):
         assert line.split()[1:3] == [result, TOKEN]
-        assert 1230 <= int(line.split()[3]) <= 1234
+        assert 1234 - 60 <= int(line.split()[3]) <= 1234
 
 
 def test_c89_program_sees_each_errno_with_words(build_dir, fake):
@@ -169,8 +169,8 @@ def test_token_as_json(cli, fake):
     result = cli("token", AUDIENCE, "--json", socket=agent.socket)
     value = json.loads(result.stdout)
     assert value["token"] == TOKEN
-    assert abs(value["expires"] - time.time() - 600) < 10
-    assert 590 <= value["expires_in"] <= 600
+    assert abs(value["expires"] - time.time() - 600) < 60
+    assert 540 <= value["expires_in"] <= 600
 
 
 def test_each_refusal_has_its_exit_code_and_words(cli, fake):
@@ -613,6 +613,7 @@ def test_status_of_an_agent_that_is_not_well(cli, fake):
 
 
 def test_status_of_the_real_agent(cli, agent, emulator):
+    assert agent.token(AUDIENCE).status == 200      # the account is known
     result = cli("status", socket=agent.socket)
     assert result.returncode == 0
     assert emulator.email in result.stdout

@@ -80,7 +80,7 @@ def test_what_may_pass_is_waited_for_until_the_time_is_up(cli, fake, args):  # n
         assert time.monotonic() - begun >= 1
         assert result.stderr == f"gce-oidc: not within 1 s: because of {code}\n"
         # 50 + 100 + 200 + 400 ms, and what is left
-        assert 3 <= len(agent.requests) <= 6
+        assert 2 <= len(agent.requests) <= 6
 
 
 @pytest.mark.parametrize("args", [(), (AUDIENCE,)])
@@ -142,6 +142,7 @@ def test_status_shows_denials_with_their_remedy(cli, start_agent, emulator):  # 
 
 
 def test_status_shows_others_what_it_always_did(cli, agent):  # noqa: F811
+    assert agent.token(AUDIENCE).status == 200      # the account is known
     result = cli("status", socket=agent.socket)
     assert result.returncode == 0 and result.stderr == ""
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["health", "socket", "account"]

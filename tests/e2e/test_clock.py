@@ -27,7 +27,7 @@ kind = access
 account = default
 """
 NOTHING_REMEMBERED = FAST + "unavailable = 0\ndenied = 0\n"
-SLACK = 8               # seconds: dates are cut, machines are busy
+SLACK = 15              # seconds: dates are cut, machines are busy
 BACKDATE = 10
 
 
@@ -68,10 +68,11 @@ def test_with_a_clock_five_minutes_off_tokens_are_served_and_dated_by_google(
         hurried, emulator, ahead):
     emulator.set(clock_offset=ahead)
     for name in ("first", "second"):
+        asked = time.time()
         answer = hurried.token(f"https://{name}.example.com")
         claims = emulator.verify(answer.text, f"https://{name}.example.com")
         # The least that any clock gives it.
-        left = min(3600, claims["exp"] - time.time())
+        left = min(3600, claims["exp"] - asked)
         assert left - SLACK < max_age(answer) <= left + 1
         assert hurried.token(f"https://{name}.example.com").headers["Gce-Oidc-Cache"] == "hit"
     first, second = assertions(emulator)
@@ -188,7 +189,6 @@ def descriptors(pid):
 
 
 def test_kernel_is_asked_to_tell_when_the_clock_is_set(agent):
-    timers = [text for text in descriptors(agent.pid) if "clockid:" in text]
     # TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, of CLOCK_REALTIME, and no other of that
-    assert [re.search(r"settime flags: (\d+)", text)[1] for text in timers
-            if "clockid: 0\n" in text] == ["03"]
+    wait_for(lambda: [re.search(r"settime flags: (\d+)", text)[1] for text in descriptors(agent.pid)
+                      if "clockid: 0\n" in text] == ["03"], "the timer")

@@ -12,6 +12,7 @@ import pytest
 from conftest import wait_for
 from raw_http import Wire, request
 from steps import FAST
+from test_http_limits import connections
 
 AUDIENCE = "https://exhaustion.example.com"
 SANITIZERS = os.environ.get("SANITIZERS", "no") not in ("", "no")
@@ -50,6 +51,7 @@ def test_nobody_is_lost_and_nothing_spins_without_descriptors(start_agent, emula
         old = stack.enter_context(wire(agent))
         # Account, access token, and connections to Google are there.
         assert old.ask(TOKEN + AUDIENCE).status == 200
+        wait_for(lambda: connections(agent) == 1, "no other connection")
         used = len(os.listdir(f"/proc/{agent.pid}/fd"))
         limits = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (used + left, limits[1]))

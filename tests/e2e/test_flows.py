@@ -254,7 +254,7 @@ def test_throttling_in_disguise_is_waited_out(agent, emulator):
 
 
 def test_burst_of_throttling_denies_nothing(start_agent, emulator):
-    agent = start_agent(FOREVER + "denial-doubt = 1s\n")       # longer than the burst
+    agent = start_agent(FOREVER + "denial-doubt = 5s\n")       # longer than the burst
     warm_up(agent, emulator)
     audiences = [f"https://app-{i}.example.com" for i in range(8)]
     emulator.fault("iam", "status", reason="IAM_PERMISSION_DENIED", times=len(audiences))

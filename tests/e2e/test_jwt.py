@@ -3,6 +3,7 @@
 
 import base64
 import json
+import select
 import time
 
 import pytest
@@ -336,6 +337,7 @@ def test_one_peer_has_a_share_of_what_is_held_for_signatures(agent, emulator):
         connection.request("POST", "/v1/sign", body=b"x" * 60000,
                            headers={"Metadata-Flavor": "Google", "Content-Type": BYTES})
         waiting.append(connection)
+    wait_for(lambda: select.select([one.sock for one in waiting], [], [], 0)[0], "no more room")
     assert "1 MiB" in refused(ask_signature(agent, b"x" * 60000), 429, "busy")
     emulator.unfault(id=hang)
     statuses = [connection.getresponse().status for connection in waiting]

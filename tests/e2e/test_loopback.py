@@ -230,12 +230,13 @@ def test_client_that_has_closed_is_given_nothing(start_loopback, emulator, close
     """It is judged again when the token comes."""
     it = start_loopback("[agent]\naudit = all\n")
     assert it.get(token(B)).status == 200
-    emulator.fault("iam", "delay", seconds=0.5)
+    hang = emulator.fault("iam", "hang")
     before = emulator.counts()["iam"]["total"]
     asked = wire(it)
     asked.send(request(token(A)))
     wait_for(lambda: emulator.counts()["iam"]["total"] > before, "a flight")
     close(asked.sock)
+    emulator.unfault(id=hang)
     wait_for(lambda: it.agent.get(token(A), {"Cache-Control": "only-if-cached"}).status == 200,
              "the token, which came all the same")
     log = it.agent.log()

@@ -188,8 +188,8 @@ def test_whole_tree_is_told_without_what_is_not_there(start_agent, emulator):
 
 
 def test_whole_tree_is_unavailable_while_part_of_it_is(start_agent, emulator):
-    agent = start_agent("[timing]\nmetadata-tries = 1\nmetadata-try = 300ms")
-    agent.token("a")
+    agent = start_agent("[timing]\nmetadata-tries = 1")
+    assert agent.token("a").status == 200
     emulator.fault("metadata", "status", match="zone", status=503)
     for path in (V1, V1 + "instance/"):
         answer = agent.get(path + "?recursive=true")
@@ -420,7 +420,7 @@ def test_wait_for_change_holds_and_then_answers(start_agent, form):
     plain = agent.get((DEFAULT + form).replace("wait_for_change", "x"))
     for more in ("", "&last_etag=" + plain.headers["ETag"], "&timeout_sec=3600"):
         began = time.monotonic()
-        answer = agent.get(DEFAULT + form + more, timeout=10)
+        answer = agent.get(DEFAULT + form + more)
         assert time.monotonic() - began >= 0.199
         assert (answer.status, answer.text) == (200, plain.text)
         assert answer.headers["ETag"] == plain.headers["ETag"]
@@ -431,14 +431,14 @@ def test_client_says_how_long_it_waits(agent):
     began = time.monotonic()
     target = DEFAULT + "email?wait_for_change=true&timeout_sec="
     assert agent.get(target + "0").status == 200
-    assert agent.get(target + "1", timeout=10).status == 200
-    assert 0.999 <= time.monotonic() - began < 10
+    assert agent.get(target + "1").status == 200
+    assert 0.999 <= time.monotonic() - began < 30       # it is a minute for who says nothing
 
 
 @pytest.mark.parametrize("form", WAITING)
 def test_another_etag_is_answered_at_once(agent, form):
     for etag in ("NONE", "0123456789abcdef"):
-        answer = agent.get(f"{DEFAULT}{form}&last_etag={etag}", timeout=10)
+        answer = agent.get(f"{DEFAULT}{form}&last_etag={etag}")
         assert answer.status == 200
 
 
@@ -458,11 +458,11 @@ PATIENT = "[timing]\ndrain = 10min\n"
 def test_held_answers_are_given_when_the_agent_stops(start_agent, target):
     agent = start_agent(PATIENT)
     plain = agent.get(target.replace("wait_for_change", "x"))
-    held = agent.connection(timeout=10)
+    held = agent.connection()
     held.request("GET", target, headers=FLAVOR)
     # Come after it, so answered after it has been read.
     assert agent.get("/").status == 200
-    assert agent.stop(deadline=10) == 0
+    assert agent.stop() == 0
     answer = Response(held.getresponse())
     held.close()
     assert (answer.status, answer.text) == (200, plain.text)
@@ -473,7 +473,7 @@ def test_held_answers_are_given_when_the_agent_stops(start_agent, target):
 def test_nothing_is_held_once_the_agent_stops(start_agent, emulator):
     emulator.fault("metadata", "refuse")
     agent = start_agent(FAST.replace("[timing]", PATIENT))
-    waiting = agent.connection(timeout=10)
+    waiting = agent.connection()
     waiting.request("GET", DEFAULT + "email?wait_for_change=true", headers=FLAVOR)
     assert agent.get("/").status == 200
     agent.process.send_signal(signal.SIGTERM)
@@ -482,7 +482,7 @@ def test_nothing_is_held_once_the_agent_stops(start_agent, emulator):
     answer = Response(waiting.getresponse())
     waiting.close()
     assert answer.status == 200 and "@" in answer.text
-    assert agent.wait(10) == 0
+    assert agent.wait() == 0
 
 
 # Values: asked for once, passed on as they are.
@@ -518,8 +518,8 @@ def test_absent_value_is_looked_for_again(start_agent, emulator):
 @pytest.mark.parametrize("fault, options", [
     ("refuse", {}), ("reset", {}), ("status", {"status": 503}), ("hang", {})])
 def test_value_is_unavailable_while_the_original_is(start_agent, emulator, fault, options):
-    agent = start_agent("[timing]\nmetadata-tries = 1\nmetadata-try = 300ms")
-    agent.token("a")
+    agent = start_agent("[timing]\nmetadata-tries = 1\nmetadata-try = 1s\nunavailable = 0\n")
+    wait_for(lambda: agent.token("a").status == 200, "the account")
     emulator.fault("metadata", fault, **options)
     answer = agent.get(V1 + "instance/id")
     assert (answer.status, answer.headers["Gce-Oidc-Error"]) == (503, "unavailable")

@@ -79,7 +79,8 @@ def test_hits_and_misses_are_counted(watched):
         assert metrics("upstream_failing", upstream=upstream) == 0
 
 
-def test_failing_upstreams_are_counted(watched, emulator):
+def test_failing_upstreams_are_counted(start_agent, emulator):
+    watched = start_agent(FAST + "unavailable = 1min\nunavailable-max = 1min\n", MONITOR)
     emulator.fault("iam", "status", status=503, match=":signBlob")
     assert watched.token(A).status in (503, 504)
     metrics = Metrics(watched)
@@ -123,7 +124,9 @@ def test_denials_and_limits_are_counted(start_agent):
         third.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert third.recv(100).startswith(b"HTTP/1.1 429 ")
     first.close()
-    metrics = wait_for(lambda: agent.get("/metrics").status == 200 and Metrics(agent), "room")
+    wait_for(lambda: (a := agent.get("/metrics")).status == 200 and "_connections 1\n" in a.text,
+             "the others to be gone")
+    metrics = Metrics(agent)
     assert metrics.requests("/v1/token", "denied-by-policy") == 1
     assert metrics("limit_reached", limit="connections-per-peer") >= 1
 
@@ -177,7 +180,5 @@ def test_flows_are_summed_over_accounts(start_agent, emulator):
                        for name in ("a", "b"))
     emulator.set(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
     agent = start_agent(FAST + accounts, MONITOR)
-    metrics = wait_for(lambda: (m := Metrics(agent))("flow_denied", flow="generate", format="standard")
-                       and m, "the denial")
-    assert metrics("flow_denied", flow="generate", format="standard") == 2
-    assert metrics("flow_denied", flow="signblob", format="standard") == 3
+    wait_for(lambda: [Metrics(agent)("flow_denied", flow=flow, format="standard")
+                      for flow in ("generate", "signblob")] == [2, 3], "the denials")

@@ -94,7 +94,8 @@ def codes(answers):
 
 @two_users
 def test_peer_that_floods_a_hanging_google_delays_nobody_else(start_agent, emulator):
-    agent = start_agent(SHARES + "[limits]\nwaiters = 160\n")     # 40 for one
+    agent = start_agent(SHARES + "google-try = 10min\nwait = 5min\nwait-max = 5min\n"
+                        "[limits]\nwaiters = 160\n")      # 40 for one
     warm = "https://warm.example.com"
     assert token(agent, OTHER, warm).status == 200
     emulator.reset()
@@ -108,13 +109,10 @@ def test_peer_that_floods_a_hanging_google_delays_nobody_else(start_agent, emula
         assert all(it["Retry-After"] and "peer-share of waiters" in it.text for it in answers)
         wait_for(lambda: steps(emulator) == {SIGNATURE: 4, ID_TOKEN: 1}, "four flights")
 
-        began = time.monotonic()
         cold = token(agent, OTHER, "https://cold.example.com")
         assert (cold.status, cold["Gce-Oidc-Cache"]) == (200, "miss")
         hits = [token(agent, OTHER, warm) for _ in range(20)]
         assert {(it.status, it["Gce-Oidc-Cache"]) for it in hits} == {(200, "hit")}
-        # Nobody's try has ended meanwhile: a try lasts 15 s.
-        assert time.monotonic() - began < 10
         assert steps(emulator) == {SIGNATURE: 5, ID_TOKEN: 2}
         # Who joins what the greedy one has queued gets it going.
         shared = token(agent, OTHER, greedy(39))
@@ -138,7 +136,7 @@ def test_peer_gets_its_share_of_requests_and_not_one_more(start_agent, emulator)
     assert token(agent, OTHER, "https://warm.example.com").status == 200
     emulator.reset()
     began = time.monotonic()
-    with flood(agent, 30, "Prefer: wait=1") as wires:
+    with flood(agent, 30, "Prefer: wait=5") as wires:
         answers = [it.answer() for it in wires]
     took = time.monotonic() - began
     good = [it for it in answers if it.status == 200]
@@ -175,11 +173,14 @@ google-tries = 20
     began = time.monotonic()
     with flood(agent, 60, "Prefer: wait=1", uid=os.geteuid()) as wires:
         answers = [it.answer() for it in wires]
-    took = time.monotonic() - began
     assert {it.status for it in answers} <= {429, 503, 504}
-    spent = sum(steps(emulator, keys=True).values())
+
+    def spent():
+        return sum(steps(emulator, keys=True).values())
+
     # The last tenth is not for peers; one comes in a second.
-    assert 54 <= spent <= 54 + took + 1, steps(emulator)
+    wait_for(lambda: spent() >= 54, "all of it is spent")
+    assert spent() <= 54 + (time.monotonic() - began) + 1, steps(emulator)
     # The agent is well, and so are those who need nothing of Google.
     assert agent.token("https://warm.example.com").headers["Gce-Oidc-Cache"] == "hit"
 
@@ -192,14 +193,14 @@ requests-per-minute = 60
 [limits]
 peer-share = 100%
 [cache]
-refresh-ahead = 2s
+refresh-ahead = 8s
 [timing]
 refresh-jitter = 0
 brand-new = 0
 wish = 0
 """)
     warm = "https://warm.example.com"
-    emulator.set(id_token_life=8)
+    emulator.set(id_token_life=16)
     first = agent.token(warm)
     emulator.set(id_token_life=3600)
     with flood(agent, 60, "Prefer: wait=1", uid=os.geteuid()) as wires:

@@ -103,9 +103,9 @@ def test_strangers_that_are_busy_are_not_closed_and_newcomers_are_told(strict):
     with contextlib.ExitStack() as stack:
         many = [stack.enter_context(wire_as(agent, STRANGER))
                 for i in range(STRANGERS)]
-        for it in many:
-            it.send(request(ACCOUNT + "email?wait_for_change=true"))
-            it.send(b"GET")
+        for it in many:     # what comes with an answered request has been read
+            it.send(request("/") + request(ACCOUNT + "email?wait_for_change=true") + b"GET")
+        assert {it.answer().status for it in many} == {200}
         wait_for(lambda: connections(agent) == STRANGERS, "all of them")
         with wire_as(agent, STRANGER + 1) as it:
             it.send(request("/"))
@@ -136,7 +136,7 @@ def test_refusal_of_a_stranger_does_not_wait_for_the_body(strict):
 
 def test_stranger_causes_no_request_upstream(strict, emulator):
     agent = strict()
-    before = emulator.counts()
+    before = steps(emulator, keys=True)
     with wire_as(agent, STRANGER) as it:
         for target in (token("new"), token("known"),
                        ACCOUNT + "identity?audience=https://new",
@@ -147,7 +147,7 @@ def test_stranger_causes_no_request_upstream(strict, emulator):
                     403, "denied-by-policy")
         for target in OPEN:
             assert it.ask(target).status == 200
-    assert emulator.counts() == before
+    assert steps(emulator, keys=True) == before
 
 
 def test_strangers_are_told_at_once_while_the_account_is_sought(start_agent, emulator):
@@ -221,9 +221,7 @@ def test_last_descriptors_are_kept_for_root_and_upstream(strict, emulator):
         held = fill_as(agent, KNOWN, stack)
         # All strangers have made room, one by one.
         assert {it.rest() for it in strangers} == {b""}
-        taken = descriptors(agent)
-        assert max(taken) == limit - KEPT - 1
-        assert len(taken) == limit - KEPT
+        wait_for(lambda: descriptors(agent) == set(range(limit - KEPT)), "all but the kept ones")
         assert ask_as(agent, STRANGER, "/").status == 429
         assert ask_as(agent, OTHER, "/").status == 429
 
@@ -266,7 +264,7 @@ def test_root_is_let_in_where_others_hold_all_connections(start_agent):
 UIDS, EACH = 40, 512
 HANGING = 16
 # The limits are the ordinary ones; a try lasts as long as the test.
-ATTACK = "[timing]\ngoogle-try = 2min"
+ATTACK = "[timing]\ngoogle-try = 10min\nwait-max = 1h"
 
 
 def resident(agent):
@@ -310,7 +308,7 @@ def test_forty_uids_and_hanging_audiences_affect_nobody_else(strict, emulator):
         emulator.fault("iam", "hang", times=1)
         hanging = [stack.enter_context(wire_as(agent, KNOWN)) for _ in range(HANGING)]
         for number, it in enumerate(hanging):
-            it.send(request(token(f"hanging-{number}"), "Prefer: wait=120"))
+            it.send(request(token(f"hanging-{number}"), "Prefer: wait=600"))
         attackers = []
         for i in range(UIDS):
             attackers += attack(agent, STRANGER + i)

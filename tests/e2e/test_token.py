@@ -272,13 +272,20 @@ def test_short_lived_token_is_served_where_nothing_better_is_to_be_had(
 
 
 def test_expired_token_is_never_served(agent, emulator):
-    emulator.set(id_token_life=1)
-    assert agent.token(AUDIENCE).headers["Cache-Control"] in (
-        "private, max-age=1", "private, max-age=0")
+    # Lives are cut to whole seconds, and a busy machine may be late for such a token.
+    emulator.set(id_token_life=2)
+    wait_for(lambda: agent.token(AUDIENCE).status == 200, "a token that is in time")
     emulator.fault("iam", "status", status=503)
-    answer = wait_for(lambda: (a := agent.token(AUDIENCE)).status != 200 and a,
-                      "the token expires", 5)
-    refused(answer, 503, "unavailable")
+
+    def expired():
+        asked = time.time()
+        answer = agent.token(AUDIENCE)
+        if answer.status != 200:
+            return answer
+        assert emulator.verify(answer.text, AUDIENCE)["exp"] > asked
+        return None
+
+    refused(wait_for(expired, "the token expires"), 503, "unavailable")
 
 
 # --- waiting
@@ -330,6 +337,14 @@ def test_flight_goes_on_when_its_client_leaves(agent, emulator):
 # --- the end
 
 
+def refuses(agent):
+    try:
+        agent.connect().close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        return True
+    return False
+
+
 def test_sigterm_in_flight_is_answered(agent, emulator):
     emulator.fault("iam", "hang")
     answers = []
@@ -338,8 +353,7 @@ def test_sigterm_in_flight_is_answered(agent, emulator):
     wait_for(lambda: SIGNATURE in steps(emulator), "the signature is asked for")
     os.kill(agent.pid, 15)
     agent.wait_log("stopping on signal 15")
-    with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
-        agent.connect()         # nobody new is let in
+    wait_for(lambda: refuses(agent), "nobody new is let in")
     emulator.unfault()
     caller.join()
     emulator.verify(answers[0].text, AUDIENCE)

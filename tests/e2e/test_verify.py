@@ -145,9 +145,10 @@ def test_no_keys_no_token(start_agent, emulator, kind, options):
 def test_hanging_keys_are_waited_for_as_long_as_the_caller_does(start_agent, emulator):
     emulator.fault("certs", "hang")
     agent = start_agent(REQUIRED + SIGNBLOB + HURRY + "wait = 200ms\n")
+    agent.wait_log(" found")
     assert agent.token(AUDIENCE).status == 504
     emulator.unfault()
-    answer = agent.token(AUDIENCE, Prefer="wait=30")
+    answer = agent.token(AUDIENCE, Prefer="wait=60")
     emulator.verify(answer.text, AUDIENCE)
 
 

@@ -38,8 +38,8 @@ def test_warm_audiences_are_tried_until_upstream_is_there(start_agent, emulator)
 
 
 def test_warm_tokens_are_refreshed_though_nobody_asks(start_agent, emulator):
-    emulator.set(id_token_life=4)
-    agent = start_agent(FAST + WARM + "refresh-idle-limit = 0\nrefresh-ahead = 2s\n"
+    emulator.set(id_token_life=10)
+    agent = start_agent(FAST + WARM + "refresh-idle-limit = 0\nrefresh-ahead = 5s\n"
                         "[timing]\nrefresh-jitter = 0\nwish = 0\n", OPERATOR)
     wait_for(lambda: steps(emulator).get(ID_TOKEN, 0) >= 6, "two refreshes of each")
     assert agent.token(A).headers["Gce-Oidc-Cache"] == "hit"
