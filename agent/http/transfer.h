@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* One try of a request: what http/call.c asks of http/client.c, and nobody else
-   does.  call.c decides when to try, again or no more; client.c knows how. */
+/* One try of a request: what http/call.c asks of http/transfer.c, and nobody else
+   does.  call.c decides when to try, again or no more; transfer.c knows how, and
+   client.c lives in the event loop for it. */
 
 #include <sys/queue.h>
 #include <systemd/sd-event.h>
@@ -46,6 +47,9 @@ client_rest(struct http_client *c)
 		http_client_free(c);
 }
 
+/* libcurl is there from the first try on. */
+int client_open(struct http_client *c, struct err *e);
+
 struct transfer;
 typedef void transfer_done_fn(void *userdata);
 
@@ -59,6 +63,9 @@ struct transfer *transfer_free(struct transfer *t);
 
 int transfer_run(struct transfer *t, struct err *e);
 void transfer_stop(struct transfer *t);
+
+/* client.c: this is how it ended for libcurl (CURLcode). */
+void transfer_ended(struct transfer *t, int curl_code);
 
 /* What a try that runs is waiting for. */
 const char *transfer_stage(const struct transfer *t);
