@@ -57,6 +57,10 @@ static bool
 option_stays(const struct config_option *o, const struct config *a,
 	     const struct config *b)
 {
+	/* Only where it is not configured it has a second address. */
+	if (o->offset == offsetof(struct config, at.metadata) &&
+	    a->metadata_configured != b->metadata_configured)
+		return false;
 	/* "environment" is kept beside. */
 	if (o->offset == offsetof(struct config, proxy) &&
 	    a->client.proxy_environment != b->client.proxy_environment)

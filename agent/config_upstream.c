@@ -24,6 +24,8 @@ check_metadata(struct config *c, struct err *e)
 	}
 	if (!host || !*host) {
 		c->at.metadata = xstrdup(ENDPOINT_METADATA);
+		c->client.first = ENDPOINT_METADATA;
+		c->client.second = ENDPOINT_METADATA6;
 		return 0;
 	}
 	c->metadata_configured = true;

@@ -9,6 +9,7 @@
 #include "http/message.h"
 
 #define ENDPOINT_METADATA	"http://169.254.169.254"
+#define ENDPOINT_METADATA6	"http://[fd20:ce::254]"	/* the same server */
 #define ENDPOINT_IAM		"https://iamcredentials.googleapis.com"
 #define ENDPOINT_TOKEN		"https://oauth2.googleapis.com/token"
 #define ENDPOINT_CERTS		"https://www.googleapis.com/oauth2/v3/certs"

@@ -17,6 +17,7 @@
 #include <sys/random.h>
 
 #include "base/text.h"
+#include "http/detour.h"
 #include "http/turn.h"
 
 struct http_call {
@@ -33,10 +34,13 @@ struct http_call {
 	struct transfer_end end;	/* of the last try */
 	sd_event_source *timer;
 	struct turn turn;		/* it tries, or waits; else it is a pause */
-	unsigned tries;
+	unsigned tries;			/* at both addresses: one */
+	bool detours;			/* this one is at the other one */
 	uint64_t try_end;
 	char last[200], before[200];	/* what became of the last two tries */
 };
+
+static transfer_done_fn on_transfer;
 
 static uint64_t
 call_now(const struct http_call *call)
@@ -127,16 +131,20 @@ call_give_up(struct http_call *call, uint64_t now)
 	bool twice = call->before[0] && strcmp(call->before, call->last) != 0;
 	const char *and = twice ? "; before that: " : "";
 	const char *before = twice ? call->before : "";
+	bool late = now >= *call->deadline;
+	const char *in_vain = late ? "no answer before the deadline: " : "";
+	enum err_kind kind = late ? ERR_TIMEOUT : ERR_UNAVAILABLE;
 	struct err e;
 
 	u->gave_up++;
-	if (now >= *call->deadline)
-		err_set(&e, ERR_TIMEOUT,
-			"%s: no answer before the deadline: %s%s%s", call->host,
-			call->last, and, before);
-	else
-		err_set(&e, ERR_UNAVAILABLE, "%s: %s%s%s",
-			call->host, call->last, and, before);
+	if (!call->detours)
+		err_set(&e, kind, "%s: %s%s%s%s", call->host, in_vain, call->last,
+			and, before);
+	else if (call->before[0])
+		err_set(&e, kind, "%s; %s: %s%s", call->before, call->host,
+			in_vain, call->last);
+	else	/* the other address's turn never came */
+		err_set(&e, kind, "%s%s", in_vain, call->last);
 	call_finish(call, &e);
 }
 
@@ -163,7 +171,7 @@ call_try(struct http_call *call, uint64_t now, struct err *e)
 	if (r < 0)
 		return r;
 	turn_set(call->client, &call->turn, TURN_TRIES);
-	call->tries++;
+	call->tries += !call->detours;
 	call->client->upstream[call->q.upstream].tries++;
 	return 0;
 }
@@ -228,6 +236,59 @@ turns_come(struct http_client *c, uint64_t now)
 	client_rest(c);
 }
 
+/* HOST[:PORT] of the URL, and never its path or query: they may be secret. */
+static char *
+host_words(const struct http_client_options *o, const struct http_request *q)
+{
+	bool proxied = q->lane == HTTP_LANE_GOOGLE && o->proxy;
+	const char *host = strstr(q->url, "://");
+	char shown[TEXT_SHOW_SIZE];
+
+	host = host ? host + 3 : q->url;
+	text_show(shown, host, strcspn(host, "/?#"));
+	return xasprintf("%s%s", shown, proxied ? " (through the proxy)" : "");
+}
+
+/* From here on at this URL, which is taken over. */
+static int
+call_aim(struct http_call *call, char *url, struct err *e)
+{
+	struct http_client *c = call->client;
+
+	call->transfer = transfer_free(call->transfer);
+	secret_free(call->q.url);
+	call->q.url = url;
+	free(call->host);
+	call->turn.host = call->host = host_words(&c->opt, &call->q);
+	return transfer_new(c, &call->q, &call->end, on_transfer, call,
+			    &call->transfer, e);
+}
+
+/* Go on by the other address, where the server has one: as a part of this try. */
+static bool
+call_detour(struct http_call *call, uint64_t now)
+{
+	char words[sizeof(call->last)], *url = NULL;
+	struct err e;
+	int r;
+
+	if (call->end.unreachable && !call->detours && now < *call->deadline)
+		url = detour_other(call->client, call->q.url);
+	if (!url)
+		return false;
+
+	memcpy(words, call->last, sizeof(words));
+	call_note(call, "%s: %s", call->host, words);
+	call->before[0] = '\0';
+	call->detours = true;
+	r = call_aim(call, url, &e);
+	if (r >= 0)
+		r = call_go(call, now, &e);
+	if (r < 0)
+		call_went_not(call, now, &e);
+	return true;
+}
+
 /* A try is over: answered, or with status 0 for the reason noted. */
 static void
 call_judge(struct http_call *call)
@@ -237,6 +298,10 @@ call_judge(struct http_call *call)
 
 	turn_set(call->client, &call->turn, TURN_REST);
 	call_count(call, now);
+	if (call->end.re.flavor_google)
+		detour_answered(call->client, call->q.url);
+	if (call_detour(call, now))
+		return;
 	if (!call->end.for_good && !call->q.once &&
 	    retry_next(&call->lane->retry, call->tries, status,
 		       status > 0 ? call->end.re.retry_after_usec : 0, now,
@@ -244,6 +309,7 @@ call_judge(struct http_call *call)
 	    call_arm(call, later(now, delay)) >= 0) {
 		if (status > 0)
 			call_note(call, "HTTP %u", status);
+		call->detours = false;
 		return;
 	}
 	if (status > 0)
@@ -282,6 +348,7 @@ on_time(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata)
 	if (now < end && call_arm(call, end) >= 0)
 		return 0;
 	call_note(call, "waited in vain for %s", transfer_stage(call->transfer));
+	call->end.unreachable = !transfer_reached(call->transfer);
 	transfer_stop(call->transfer);
 	call->end.re.status = 0;
 	call_judge(call);
@@ -296,19 +363,6 @@ scheme_allowed(const struct http_client_options *o, const struct http_request *q
 	if (strncmp(q->url, "http://", 7) == 0)
 		return o->plain_http || q->lane == HTTP_LANE_LOCAL;
 	return false;
-}
-
-/* HOST[:PORT] of the URL, and never its path or query: they may be secret. */
-static char *
-host_words(const struct http_client_options *o, const struct http_request *q)
-{
-	bool proxied = q->lane == HTTP_LANE_GOOGLE && o->proxy;
-	const char *host = strstr(q->url, "://");
-	char shown[TEXT_SHOW_SIZE];
-
-	host = host ? host + 3 : q->url;
-	text_show(shown, host, strcspn(host, "/?#"));
-	return xasprintf("%s%s", shown, proxied ? " (through the proxy)" : "");
 }
 
 struct http_call *
@@ -338,6 +392,7 @@ http_client_start(struct http_client *c, struct http_request *q,
 {
 	const struct http_client_options *o = &c->opt;
 	_cleanup_(http_call_freep) struct http_call *call = NULL;
+	char *url;
 	uint64_t now;
 	int r;
 
@@ -346,6 +401,11 @@ http_client_start(struct http_client *c, struct http_request *q,
 	call->q = *q;
 	*q = (struct http_request){ .method = NULL };
 	call->lane = &o->lane[call->q.lane];
+	url = detour_url(c, call->q.url);
+	if (url) {
+		free(call->q.url);
+		call->q.url = url;
+	}
 	call->host = host_words(o, &call->q);
 	call->end.body = BUF_INIT(o->max_body);
 	call->deadline = deadline;

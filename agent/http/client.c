@@ -128,11 +128,14 @@ http_client_new(sd_event *event, const struct http_client_options *o,
 	int r;
 
 	assert(o->max_body > 0 && o->host_connections > 0);
+	assert(!o->first == !o->second);
 
 	c = xcalloc(1, sizeof(*c));
 	c->event = sd_event_ref(event);
 	c->opt = *o;
 	c->opt.user_agent = o->user_agent ? xstrdup(o->user_agent) : NULL;
+	c->opt.first = o->first ? xstrdup(o->first) : NULL;
+	c->opt.second = o->second ? xstrdup(o->second) : NULL;
 	c->opt.ca_file = o->ca_file ? xstrdup(o->ca_file) : NULL;
 	c->opt.proxy = o->proxy ? xstrdup(o->proxy) : NULL;
 	c->budget = budget_new(&o->budget);
@@ -172,6 +175,8 @@ http_client_free(struct http_client *c)
 	sd_event_unref(c->event);
 	budget_free(c->budget);
 	free((char *)c->opt.user_agent);
+	free((char *)c->opt.first);
+	free((char *)c->opt.second);
 	free((char *)c->opt.ca_file);
 	secret_free((char *)c->opt.proxy);
 	free(c);

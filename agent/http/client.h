@@ -50,6 +50,9 @@ struct http_lane_options {
 
 struct http_client_options {
 	const char *user_agent;
+	const char *first, *second;	/* base URLs of one server: where there is
+					   no way to the first, the second is asked;
+					   NULL: none */
 	const char *ca_file;		/* NULL: the system's */
 	const char *proxy;		/* for HTTP_LANE_GOOGLE only; NULL: none */
 	bool proxy_environment;		/* take proxy from https_proxy & co. */

@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <curl/curl.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -37,6 +38,29 @@ struct transfer {
 	size_t head_len;
 	bool head_done;
 };
+
+/* Nothing leads there, or nothing comes back.  Refusing is an answer, and what a
+   rule forbids is not to be had by another way. */
+static bool
+is_unreachable(const struct transfer *t, CURLcode rc, long errnum)
+{
+	if (rc == CURLE_OPERATION_TIMEDOUT)
+		return !transfer_reached(t);
+	if (rc != CURLE_COULDNT_CONNECT)
+		return false;
+	switch (errnum) {
+	case ENETDOWN:
+	case ENETUNREACH:
+	case EHOSTDOWN:
+	case EHOSTUNREACH:
+	case ETIMEDOUT:
+	case EADDRNOTAVAIL:
+	case EAFNOSUPPORT:
+		return true;
+	default:
+		return false;
+	}
+}
 
 /* Of libcurl's own words only those on TLS are taken over: others may quote what
    came in.  They are those of its first connection; where the server had just
@@ -73,6 +97,7 @@ transfer_failed(struct transfer *t, CURLcode rc)
 		curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &errnum);
 		if (errnum > 0)
 			detail = strerror((int)errnum);
+		end->unreachable = is_unreachable(t, rc, errnum);
 	}
 	snprintf(end->failed, sizeof(end->failed), "%s%s%s", words,
 		 detail[0] ? ": " : "", detail);
@@ -297,6 +322,7 @@ transfer_run(struct transfer *t, struct err *e)
 	t->end->re = HTTP_RESPONSE_INIT;
 	t->end->failed[0] = '\0';
 	t->end->for_good = false;
+	t->end->unreachable = false;
 	buf_reset(&t->end->body);
 	t->head_len = 0;
 	t->head_done = false;
@@ -318,13 +344,19 @@ transfer_stop(struct transfer *t)
 	t->running = false;
 }
 
-const char *
-transfer_stage(const struct transfer *t)
+bool
+transfer_reached(const struct transfer *t)
 {
 	long sent = 0;
 
 	curl_easy_getinfo(t->easy, CURLINFO_REQUEST_SIZE, &sent);
+	return sent > 0 || t->head_len > 0;
+}
+
+const char *
+transfer_stage(const struct transfer *t)
+{
 	if (t->head_len > 0)
 		return "the rest of its answer";
-	return sent > 0 ? "its answer" : "a connection";
+	return transfer_reached(t) ? "its answer" : "a connection";
 }

@@ -17,6 +17,7 @@ struct http_client {
 	void *multi;			/* libcurl's; NULL before the first call */
 	sd_event_source *timer;		/* libcurl's, too */
 	uint64_t sent;
+	bool detours;			/* http/detour.h: the second has answered */
 	struct http_upstream upstream[HTTP_UPSTREAMS];
 	size_t n_transfers;
 	bool busy, doomed;		/* freed while it reports: client_rest() */
@@ -33,6 +34,7 @@ struct http_client {
 struct transfer_end {
 	char failed[200];		/* why there is no answer, or "" */
 	bool for_good;			/* another try would end the same */
+	bool unreachable;		/* there is no way to the address */
 	struct http_response re;	/* without the body ... */
 	struct buf body;		/* ... which may be taken from here */
 };
@@ -67,5 +69,7 @@ void transfer_stop(struct transfer *t);
 /* client.c: this is how it ended for libcurl (CURLcode). */
 void transfer_ended(struct transfer *t, int curl_code);
 
+/* Has anything been sent or received? */
+bool transfer_reached(const struct transfer *t);
 /* What a try that runs is waiting for. */
 const char *transfer_stage(const struct transfer *t);
