@@ -90,7 +90,8 @@ transfer_failed(struct transfer *t, CURLcode rc)
 		words = "no trusted TLS connection";
 		detail = text_show_str(shown, t->words);
 		end->for_good = rc == CURLE_PEER_FAILED_VERIFICATION &&
-			!strstr(t->words, "Connection reset");
+			!strstr(t->words, "Connection reset") &&
+			!strstr(t->words, "Broken pipe");
 		break;
 	default:
 		end->for_good = false;
