@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several reloads in a row: whoever waits since before the first of them may by then
+wait on what the first one brought, and the next one replaces that."""
+
+import fcntl
+import http.client
+import json
+import struct
+import termios
+
+import pytest
+
+from conftest import ANYONE, Response, wait_for
+from test_reload_upstream import reloadable  # noqa: F401 (fixture)
+
+A, B = "https://a.example.com", "https://b.example.com"
+EMAIL = "app-sa@example-proj-123.iam.gserviceaccount.com"
+INSTANCE = "/computeMetadata/v1/instance/?recursive=true"
+DEBUG = "[agent]\nlog-level = debug\n"
+ALL = ANYONE.replace("kind = id", "kind = id jwt monitor") + """
+[rule signer]
+peer = anyone
+host = any
+kind = sign-any
+account = default
+"""
+
+
+class Waiter:
+    """Somebody who has asked: the agent has read it."""
+
+    def __init__(self, agent, target, method="GET", body=None):
+        self.connection = agent.connection()
+        self.connection.request(method, target, body=body, headers={
+            "Metadata-Flavor": "Google", "Content-Type": "application/octet-stream"})
+        wait_for(lambda: self._unread() == 0, "the agent has read the request")
+
+    def _unread(self):
+        return struct.unpack("i", fcntl.ioctl(self.connection.sock, termios.TIOCOUTQ, bytes(4)))[0]
+
+    def answer(self):
+        """None: the agent has gone without one."""
+        try:
+            return Response(self.connection.getresponse())
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            self.connection.close()
+
+
+class Twice:
+    """An agent that is reloaded again and again, and what it asks for kept hanging."""
+
+    def __init__(self, reloadable, emulator, **options):
+        self.emulator = emulator
+        self.agent = reloadable(DEBUG, rules=ALL, **options)
+        self.reloads = 0
+
+    def reload(self):
+        self.reloads += 1
+        self.agent.change(f"{DEBUG}[timing]\niat-skew = {self.reloads}min\n", rules=ALL)
+
+    def hang(self, service, match, **more):
+        """-> the fault, for go_on()."""
+        return self.emulator.fault(service, "hang", match=match, **more)
+
+    def asked(self, text):
+        wait_for(lambda: any(text in record["target"] for record in self.emulator.requests()), text)
+
+    def go_on(self, fault):
+        self.emulator.unfault(id=fault)
+
+    def nothing_is_left(self):
+        wait_for(lambda: self.agent.log().count("nobody waits any more on what") == self.reloads,
+                 "all that was replaced is gone")
+        assert self.agent.token("https://after.example.com").status == 200
+
+
+@pytest.fixture
+def twice(reloadable, emulator):  # noqa: F811
+    it = Twice(reloadable, emulator)
+    assert it.agent.token(A).status == 200
+    emulator.reset()
+    return it
+
+
+def test_second_format_is_had_over_two_reloads(twice, emulator):
+    signature = twice.hang("iam", ":signBlob")
+    waiter = Waiter(twice.agent, f"/v1/token?audience={B}")
+    twice.asked(":signBlob")
+    twice.reload()
+    full = twice.hang("metadata", "format=full")
+    emulator.set(api_enabled=False)     # no signature; the metadata server's standard one has no email
+    twice.go_on(signature)
+    twice.asked("format=full")
+    twice.reload()
+    twice.go_on(full)
+    answer = waiter.answer()
+    assert answer and (answer.status, answer.headers["Gce-Oidc-Format"]) == (200, "full")
+    assert emulator.verify(answer.text, B)["google"]
+    emulator.set(api_enabled=True)
+    twice.nothing_is_left()
+
+
+def test_signature_by_email_is_had_over_two_reloads(reloadable, emulator):  # noqa: F811
+    account = emulator.fault("metadata", "hang", match="recursive=true", times=1)
+    twice = Twice(reloadable, emulator)
+    twice.asked("recursive=true")
+    waiter = Waiter(twice.agent, f"/v1/sign?account={EMAIL}", "POST", b"anything")
+    twice.reload()
+    twice.agent.wait_log("service account app-sa@")
+    signature = twice.hang("iam", ":signBlob")
+    twice.go_on(account)
+    twice.asked(":signBlob")
+    twice.reload()
+    twice.go_on(signature)
+    answer = waiter.answer()
+    assert answer and answer.status == 200 and json.loads(answer.text)["signedBlob"]
+    twice.nothing_is_left()
+
+
+def test_values_are_had_over_two_reloads(twice):
+    first, later = twice.hang("metadata", "instance/id"), twice.hang("metadata", "instance/name")
+    waiter = Waiter(twice.agent, INSTANCE)
+    twice.asked("instance/id")
+    twice.reload()
+    twice.go_on(first)
+    twice.asked("instance/name")
+    twice.reload()
+    twice.go_on(later)
+    answer = waiter.answer()
+    assert answer and answer.status == 200
+    assert answer.text == twice.agent.get(INSTANCE).text
+    twice.nothing_is_left()
+
+
+def test_values_that_are_held_stay_over_two_reloads(twice):
+    """wait_for_change: nothing changes, so the end of the agent is the end of the wait."""
+    value = twice.hang("metadata", "instance/id")
+    waiter = Waiter(twice.agent, INSTANCE + "&wait_for_change=true")
+    twice.asked("instance/id")
+    twice.reload()
+    twice.go_on(value)
+    twice.asked("instance/zone")
+    expected = twice.agent.get(INSTANCE)
+    twice.reload()
+    assert twice.agent.get(INSTANCE).text == expected.text
+    assert twice.agent.stop() == 0
+    answer = waiter.answer()
+    assert answer and (answer.status, answer.text) == (200, expected.text)
