@@ -154,6 +154,9 @@ ask_signature(struct signature_wait *w)
 	http_exchange_on_gone(w->x, on_gone, w);
 }
 
+static void ask_account(struct signature_wait *w);
+
+/* After a reload it is another one, which may still be sought. */
 static void
 on_account(void *userdata, _unused_ struct account *a, const struct err *failed)
 {
@@ -161,7 +164,7 @@ on_account(void *userdata, _unused_ struct account *a, const struct err *failed)
 
 	if (failed)
 		return wait_fail(w, failed);
-	ask_signature(w);
+	ask_account(w);
 }
 
 /* What is no name may be the email of default, once that is known. */

@@ -297,13 +297,16 @@ ask_broker(struct waiting *w)
 	waiting_free(w);
 }
 
+static void ask_account(struct waiting *w);
+
+/* After a reload it is another one, which may still be sought. */
 static void
 on_account(void *userdata, _unused_ struct account *acc, const struct err *failed)
 {
 	struct waiting *w = userdata;
 
 	if (!failed)
-		return ask_broker(w);
+		return ask_account(w);
 	send_failure(w->x, &w->q, failed);
 	waiting_free(w);
 }
@@ -325,7 +328,10 @@ ask_account(struct waiting *w)
 			       &w->account_wait, &e);
 	if (r == 0)
 		return http_exchange_on_gone(w->x, on_gone, w);
-	on_account(w, NULL, r < 0 ? &e : NULL);
+	if (r > 0)
+		return ask_broker(w);
+	send_failure(w->x, &w->q, &e);
+	waiting_free(w);
 }
 
 /* A request for a token, as it was understood: nothing here depends on who asks, or

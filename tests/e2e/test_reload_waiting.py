@@ -119,6 +119,29 @@ def test_signature_by_email_is_had_over_two_reloads(reloadable, emulator):  # no
     twice.nothing_is_left()
 
 
+@pytest.mark.parametrize("target, options", [
+    (f"/v1/sign?account={EMAIL}", ("POST", b"anything")),
+    (f"/v1/token?account={EMAIL}&audience={B}", ()),
+    (f"/computeMetadata/v1/instance/service-accounts/{EMAIL}/email", ()),
+])
+def test_email_is_sought_on_where_only_what_was_replaced_has_found_it(
+        reloadable, emulator, target, options):  # noqa: F811
+    old = emulator.fault("metadata", "hang", match="recursive=true", times=1)
+    twice = Twice(reloadable, emulator)
+    twice.asked("recursive=true")
+    new = twice.hang("metadata", "recursive=true")
+    waiter = Waiter(twice.agent, target, *options)
+    twice.reload()
+    wait_for(lambda: sum("recursive=true" in r["target"] for r in emulator.requests()) >= 2, "both")
+    answered = len([r for r in emulator.requests() if r["status"]])
+    twice.go_on(old)
+    wait_for(lambda: len([r for r in emulator.requests() if r["status"]]) > answered, "one of them")
+    twice.go_on(new)
+    answer = waiter.answer()
+    assert answer and answer.status == 200, answer
+    twice.nothing_is_left()
+
+
 def test_values_are_had_over_two_reloads(twice):
     first, later = twice.hang("metadata", "instance/id"), twice.hang("metadata", "instance/name")
     waiter = Waiter(twice.agent, INSTANCE)
