@@ -2,16 +2,22 @@
 """Several reloads in a row: whoever waits since before the first of them may by then
 wait on what the first one brought, and the next one replaces that."""
 
+import collections
 import fcntl
 import http.client
 import json
+import os
 import struct
 import termios
+import threading
 
 import pytest
 
 from conftest import ANYONE, Response, wait_for
+from steps import HURRY
+from test_reload import reload
 from test_reload_upstream import reloadable  # noqa: F401 (fixture)
+from test_shares import SANITIZERS, memory
 
 A, B = "https://a.example.com", "https://b.example.com"
 EMAIL = "app-sa@example-proj-123.iam.gserviceaccount.com"
@@ -171,3 +177,78 @@ def test_values_that_are_held_stay_over_two_reloads(twice):
     assert twice.agent.stop() == 0
     answer = waiter.answer()
     assert answer and (answer.status, answer.text) == (200, expected.text)
+
+
+# --- many
+
+
+class Load:
+    """Callers of everything that asks upstream, until they are told to end; what was
+    answered, or went wrong, is in seen."""
+
+    def __init__(self, agent):
+        self.agent, self.seen, self._stop = agent, [], threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(6)]
+
+    def _ask(self, number, turn):
+        what = turn % 4
+        if what == 0:
+            return f"/v1/token?audience=https://{number}.{turn}.example.com", {}
+        if what == 1:
+            return f"/v1/sign?account={EMAIL}", {"method": "POST", "body": b"anything"}
+        if what == 2:
+            return INSTANCE, {}
+        return f"/v1/token?audience={A}", {}
+
+    def _run(self, number):
+        turn = number
+        while not self._stop.is_set():
+            target, more = self._ask(number, turn)
+            turn += 1
+            try:
+                answer = self.agent.get(target, {"Content-Type": "application/octet-stream"}, **more)
+                self.seen.append((target.partition("?")[0], answer.status))
+            except (OSError, http.client.HTTPException) as error:
+                self.seen.append((repr(error), None))
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_exception):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+CHANGES = ["[timing]\niat-skew = 1min\n", "[account default]\nflows = signblob\n",
+           "[timing]\niat-skew = 2min\n", "[account default]\nflows = metadata\n", ""]
+
+
+def test_storm_of_reloads_under_load_leaves_nothing_and_loses_nothing(reloadable, emulator):  # noqa: F811
+    bounded = "[cache]\nentries = 30\n"
+    agent = reloadable(bounded, rules=ALL)
+    upstream = emulator.agent_config()
+
+    def storm(load, reloads):
+        done = 0
+        while done < reloads:
+            before = len(load.seen)
+            agent.configure("\n".join((upstream, HURRY + bounded + CHANGES[done % len(CHANGES)], ALL)))
+            # Where too many are waited on, it is for the caller to come again.
+            status = reload(agent).status
+            assert status in (204, 503), status
+            done += status == 204
+            wait_for(lambda: len(load.seen) > before, "somebody is answered in between")
+
+    with Load(agent) as load:
+        storm(load, 50)
+    settled = memory(agent)
+    with Load(agent) as load_again:
+        storm(load_again, 150)
+    seen = collections.Counter(load.seen + load_again.seen)
+    assert {status for _, status in seen} == {200}, seen
+    grown = memory(agent) - settled
+    assert SANITIZERS or grown < 2 << 20, f"{grown >> 10} KiB"
+    wait_for(lambda: len(os.listdir(f"/proc/{agent.pid}/fd")) < 40, "descriptors closed")
