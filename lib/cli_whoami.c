@@ -13,19 +13,21 @@
 #define RULE_NAME_MAX 64	/* bytes, the agent's limit */
 #define USER_PART_MAX 20	/* of them; the rest tells the rules apart */
 
-enum { OPT_RULE = CLI_OPT_OWN, OPT_KIND, OPT_ACCOUNT };
+enum { OPT_RULE = CLI_OPT_OWN, OPT_KIND, OPT_ACCOUNT, OPT_TCP };
 
 /* What a stanza is asked for. */
 struct rule {
 	const char *audience;		/* NULL: the kind has none */
 	const char *kind;		/* NULL: id */
 	const char *account;		/* NULL: default */
+	bool tcp;			/* of the caller's programs there */
 };
 
 static const struct option options[] = {
 	{ "rule",	required_argument,	NULL, OPT_RULE },
 	{ "kind",	required_argument,	NULL, OPT_KIND },
 	{ "account",	required_argument,	NULL, OPT_ACCOUNT },
+	{ "tcp",	no_argument,		NULL, OPT_TCP },
 	CLI_COMMON_OPTIONS
 };
 
@@ -137,14 +139,15 @@ print_rule_name(const char *user, const struct rule *rule)
 		putchar(isalnum((unsigned char)*s) ? *s : '-');
 }
 
+/* The verdict is of who asks by the Unix socket. */
 static void
-print_comments(const struct json *me, int64_t uid, bool named)
+print_comments(const struct json *me, int64_t uid, bool named, bool tcp)
 {
 	char text[300];
 
-	if (member_is(me, "allowed", 't', "yes") ||
-	    member_is(me, "verdict", 't', "allow") ||
-	    member_is(me, "verdict", 't', "yes"))
+	if (!tcp && (member_is(me, "allowed", 't', "yes") ||
+		     member_is(me, "verdict", 't', "allow") ||
+		     member_is(me, "verdict", 't', "yes")))
 		printf("# Not needed: %s%s admits you already.\n",
 		       member_string(me, "rule", text, sizeof(text)) ? "rule " : "",
 		       member_string(me, "rule", text, sizeof(text)) ? text
@@ -153,7 +156,7 @@ print_comments(const struct json *me, int64_t uid, bool named)
 	       " systemctl reload gce-oidc-agent\n");
 	if (!named)
 		printf("# user (%" PRId64 ") has no name in /etc/passwd\n", uid);
-	if (member_is(me, "host", 'f', "no") &&
+	if (!tcp && member_is(me, "host", 'f', "no") &&
 	    !member_string(me, "unit", text, sizeof(text)))
 		printf("# of every container, as this one's unit is unknown\n");
 }
@@ -187,12 +190,14 @@ print_key(const char *key, const char *value)
 
 /* As narrow as the facts allow. */
 static void
-print_who(const struct json *me, const char *user, bool shared)
+print_who(const struct json *me, const char *user, bool shared, bool tcp)
 {
 	char unit[256];
 
 	if (!shared)
 		print_key("user", user);
+	if (tcp)
+		return print_key("host", "any");
 	if (member_string(me, "unit", unit, sizeof(unit)) &&
 	    (shared || !is_login(unit)))
 		print_key("unit", unit);
@@ -210,6 +215,8 @@ print_what(const struct rule *rule)
 
 	if (!account && rule->kind && !rule->audience)
 		account = "default";
+	if (rule->tcp && rule->kind && strcmp(rule->kind, "id") != 0)
+		print_key("tcp", "yes");
 	if (rule->kind)
 		print_key("kind", rule->kind);
 	if (account)
@@ -232,18 +239,19 @@ print_rule(const struct json *me, const struct rule *rule)
 	named = user_name(uid, user, sizeof(user));
 	if (!named)
 		snprintf(user, sizeof(user), "%" PRId64, uid);
-	member_string(me, "unit", unit, sizeof(unit));
+	if (!rule->tcp)
+		member_string(me, "unit", unit, sizeof(unit));
 	if (is_shared_uid(uid) && !*unit)
 		return cli_fail(CLI_NOT_FOUND, "uid %" PRId64 " stands for"
 				" different people at different times and cannot be"
-				" in a rule: run this as a systemd unit, or as a"
-				" user of its own", uid);
+				" in a rule: run this as %sa user of its own", uid,
+				rule->tcp ? "" : "a systemd unit, or as ");
 
-	print_comments(me, uid, named);
+	print_comments(me, uid, named, rule->tcp);
 	printf("[rule ");
 	print_rule_name(user, rule);
 	printf("]\n");
-	print_who(me, user, is_shared_uid(uid));
+	print_who(me, user, is_shared_uid(uid), rule->tcp);
 	print_what(rule);
 	return cli_flush();
 }
@@ -306,8 +314,8 @@ check_rule(const struct rule *rule)
 		known = known || strcmp(rule->kind, without[i]) == 0;
 	if (!known)
 		return "--kind: id, jwt, access, sign, sign-any, monitor or admin";
-	if (rule->account && !rule->audience && !rule->kind)
-		return "--account needs --rule or --kind";
+	if (!rule->audience && !rule->kind && (rule->account || rule->tcp))
+		return "--account and --tcp need --rule or --kind";
 	if (rule->kind && narrowed != (rule->audience != NULL))
 		return "kinds id and jwt go with --rule AUDIENCE, and no other";
 	if (rule->audience && (!*rule->audience || strlen(rule->audience) > 2048 ||
@@ -322,7 +330,7 @@ check_rule(const struct rule *rule)
 static int
 whoami_run(struct cli *cli, int argc, char **argv)
 {
-	struct rule rule = { NULL, NULL, NULL };
+	struct rule rule = { NULL, NULL, NULL, false };
 	const char *why;
 	struct conn c;
 	char *target;
@@ -338,6 +346,9 @@ whoami_run(struct cli *cli, int argc, char **argv)
 			break;
 		case OPT_ACCOUNT:
 			rule.account = optarg;
+			break;
+		case OPT_TCP:
+			rule.tcp = true;
 			break;
 		default:
 			return CLI_USAGE;
@@ -362,11 +373,12 @@ whoami_run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_whoami = {
 	.name = "whoami",
-	.args = "[--rule AUDIENCE | --kind=KIND] [--account=A]",
+	.args = "[--rule AUDIENCE | --kind=KIND] [--account=A] [--tcp]",
 	.what = "what the agent sees of who is asking",
 	.help =
 "  --rule AUDIENCE      the stanza that would admit me to it\n"
 "  --kind=KIND          of this kind; id and jwt go with an audience\n"
-"  --account=A          for another of the agent's accounts\n",
+"  --account=A          for another of the agent's accounts\n"
+"  --tcp                for my programs that ask over loopback TCP\n",
 	.run = whoami_run,
 };

@@ -150,20 +150,22 @@ near_words(const struct policy *p, const struct peer *peer,
 					i + 1 == n ? ")" : "");
 }
 
-/* The command that prints a stanza. */
+/* The command that prints a stanza.  It asks by the Unix socket. */
 static void
-hint_rule(const struct policy_query *q, const char *account, struct err *e)
+hint_rule(const struct peer *peer, const struct policy_query *q,
+	  const char *account, struct err *e)
 {
 	bool audience = q->kind == POLICY_ID || q->kind == POLICY_JWT;
 
-	err_hint(e, "gce-oidc whoami%s%s%s%s%s%s", audience ? " --rule " : "",
+	err_hint(e, "gce-oidc whoami%s%s%s%s%s%s%s", audience ? " --rule " : "",
 		 !audience ? ""
 			   : q->audience && is_paste_safe(q->audience)
 				     ? q->audience : "AUDIENCE",
 		 q->kind == POLICY_ID ? "" : " --kind=",
 		 q->kind == POLICY_ID ? "" : policy_kind_name(q->kind),
 		 account && is_paste_safe(account) ? " --account=" : "",
-		 account && is_paste_safe(account) ? account : "");
+		 account && is_paste_safe(account) ? account : "",
+		 peer->tcp ? " --tcp" : "");
 }
 
 static int
@@ -183,7 +185,7 @@ policy_denied(const struct policy *p, const struct policy_rule *deny,
 		    deny ? "rule " : "no rule", deny ? deny->name : "",
 		    deny ? "denies" : "admits", policy_kind_name(q->kind),
 		    other ? " of account " : "", account, who, near);
-	hint_rule(q, other ? q->account : NULL, e);
+	hint_rule(peer, q, other ? q->account : NULL, e);
 	return r;
 }
 

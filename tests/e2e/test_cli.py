@@ -528,6 +528,21 @@ def test_rule_names_the_unit_where_that_is_narrower(cli, fake, unit, host, expec
     assert "every container" not in result.stdout
 
 
+@pytest.mark.parametrize("args, more", [
+    (["--rule", "a"], ["[rule root-calls-a]", "user     = root", "host     = any", "audience = a"]),
+    (["--kind=access"], ["[rule root-access]", "user     = root", "host     = any", "tcp      = yes",
+                         "kind     = access", "account  = default"]),
+])
+def test_rule_over_tcp_is_by_user_alone(cli, fake, args, more):
+    agent = fake(whoami(dict(ME, unit="web.service", verdict="allow", rule="by-unit")))
+    result = cli("whoami", "--tcp", *args, socket=agent.socket)
+    assert stanza(result.stdout) == more
+    assert "Not needed" not in result.stdout     # that was said of the Unix socket
+    agent = fake(whoami(dict(ME, uid=61200, unit="web.service")))
+    assert cli("whoami", "--tcp", *args, socket=agent.socket).returncode == 4
+    assert cli("whoami", "--tcp", socket=agent.socket).returncode == 2
+
+
 def test_rule_escapes_pattern_characters(cli, fake):
     agent = fake(whoami(ME))
     result = cli("whoami", "--rule", 'https://h/*\\x y #"',

@@ -4,8 +4,10 @@
 import contextlib
 import json
 import os
+import shlex
 import socket
 import struct
+import subprocess
 import sys
 
 import pytest
@@ -208,6 +210,19 @@ def test_whoami_over_tcp_knows_a_uid_and_nothing_else(loopback):
     assert {k: told[k] for k in ("pid", "gid", "groups", "unit", "slice", "cgroup", "host")} \
         == dict.fromkeys(("pid", "gid", "groups", "unit", "slice", "cgroup", "host"))
     assert told["uid"] == os.getuid()
+
+
+@pytest.mark.parametrize("target", [token(A), DEFAULT + "token"])
+def test_printed_rule_admits_whoever_was_denied_over_tcp(start_loopback, build_dir, target):
+    before = start_loopback(rules=rule("nobody", user=OTHER, audience=B))
+    denied = before.get(target, {"Accept": "application/json"})
+    assert denied.status == 403
+    words = shlex.split(json.loads(denied.body)["hint"])
+    printed = subprocess.run([build_dir / words[0], *words[1:]], capture_output=True, text=True, check=True,
+                             env=dict(os.environ, GCE_OIDC_SOCKET=before.agent.socket)).stdout
+    after = start_loopback(rules=printed)
+    assert after.get(target).status == 200
+    assert after.get(token(B)).status == 403
 
 
 # --- ends that are closed

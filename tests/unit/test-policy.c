@@ -710,6 +710,11 @@ a_denial_says_who_why_and_what_next(void **state _unused_)
 					      POLICY_JWT, "default", A, NULL },
 				      NULL, &e), -EACCES);
 	assert_string_equal(e.hint, "gce-oidc whoami --rule " A " --kind=jwt");
+
+	/* The command asks by the Unix socket, where more is known. */
+	peer.tcp = true;
+	assert_int_equal(policy_check(p, &peer, NULL, ID(A), NULL, &e), -EACCES);
+	assert_string_equal(e.hint, "gce-oidc whoami --rule " A " --tcp");
 	policy_free(p);
 }
 
