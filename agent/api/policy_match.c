@@ -3,8 +3,10 @@
 /* Whom and what a rule matches. */
 
 #include <string.h>
+#include <strings.h>
 
 #include "api/policy_rule.h"
+#include "google/endpoints.h"
 
 static bool
 patterns_match(const struct rule_patterns *l, const char *s, bool stars_escaped)
@@ -160,6 +162,21 @@ account_matches(const struct policy_rule *r, const struct policy_query *q)
 			  : r->deny;
 }
 
+/* Whoever has one of these may do what any other allows, or look at it; by "iam" he
+   has a token made that may.  For deny rules, so in either case of letters. */
+static bool
+scope_holds_all(const char *scope)
+{
+	static const char *const all[] = {
+		SCOPE_CLOUD_PLATFORM, SCOPE_CLOUD_PLATFORM ".read-only", SCOPE_IAM,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (strcasecmp(scope, all[i]) == 0)
+			return true;
+	return false;
+}
+
 /* What is asked for has to lie inside an allow rule's scopes; a deny rule is met
    by any one of them.  An unnarrowed token has them all. */
 static bool
@@ -170,9 +187,13 @@ scope_matches(const struct policy_rule *r, const struct policy_query *q)
 	if (!q->scopes || !q->scopes[0])
 		return r->deny;
 
-	for (size_t i = 0; q->scopes[i]; i++)
-		if (patterns_match(&r->scope, q->scopes[i], false) == r->deny)
+	for (size_t i = 0; q->scopes[i]; i++) {
+		bool in = patterns_match(&r->scope, q->scopes[i], false) ||
+			(r->deny && scope_holds_all(q->scopes[i]));
+
+		if (in == r->deny)
 			return r->deny;
+	}
 	return !r->deny;
 }
 

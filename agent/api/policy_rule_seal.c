@@ -135,6 +135,17 @@ note_audience(const struct noter *n, const struct pattern *p)
 		    show);
 }
 
+/* Only the widest are known to hold it. */
+static void
+note_denied_scope(const struct noter *n, const struct pattern *p)
+{
+	char show[TEXT_SHOW_SIZE];
+
+	say(n, "rule %s denies scope %s: another one may allow the same, and gets "
+	    "past; scope in an allow rule is a limit", n->rule->name,
+	    text_show_str(show, pattern_text(p)));
+}
+
 /* Units that run what others tell them to: their name says nothing of who asks. */
 #define JOBS		"everybody's jobs"
 #define LOGINS		"whoever logs in"
@@ -214,6 +225,8 @@ policy_rule_notes(const struct policy_rule *r, bool keeps_process,
 		say(&n, "rule %s admits nobody: %s is empty", r->name, empty);
 	for (size_t i = 0; i < r->audience.n; i++)
 		note_audience(&n, r->audience.v[i]);
+	for (size_t i = 0; r->deny && i < r->scope.n; i++)
+		note_denied_scope(&n, r->scope.v[i]);
 	for (size_t i = 0; i < r->unit.n; i++)
 		note_unit(&n, r->unit.v[i]);
 	if (r->unit.given && !r->user.given && !r->deny && !keeps_process)

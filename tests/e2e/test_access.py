@@ -270,7 +270,9 @@ def test_deny_rule_for_a_scope(start_agent, emulator):
     agent = start_agent(HURRY + ACCOUNTS, ACCESS_TO_ALL + "[rule no]\npeer = anyone\nhost = any\n"
                         f"kind = access\naccount = *\nscope = {WRITE}\naction = deny\n")
     read(ask(agent, "billing", f"?scopes={READ}"))
-    for query in (f"?scopes={WRITE}", f"?scopes={READ},{WRITE}"):
+    # Some hold all others, and no scopes at all are one of these.
+    for query in (f"?scopes={WRITE}", f"?scopes={READ},{WRITE}", "", f"?scopes={CLOUD}",
+                  f"?scopes={READ}%20{CLOUD}", "?scopes=https://www.googleapis.com/auth/iam"):
         refused(ask(agent, "billing", query), 403, "rule no denies kind access")
     # All scopes are in it.
     refused(ask(agent), 403, "rule no denies kind access")

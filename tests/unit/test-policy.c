@@ -480,6 +480,51 @@ scopes_are_never_widened(void **state _unused_)
 	policy_free(n);
 }
 
+/* A token with one of these can do what any other scope allows, or make itself one
+   that can. */
+static void
+a_scope_that_is_denied_is_in_those_that_hold_all(void **state _unused_)
+{
+#define AUTH "https://www.googleapis.com/auth/"
+	struct policy *p = policy_of(
+		"[x]\nuser=root\nkind=access\naccount=default\n"
+		"[n]\nuser=root\nkind=access\naccount=default\naction=deny\n"
+		"scope=" AUTH "devstorage.read_write");
+	struct policy *only = policy_of(
+		"[x]\nuser=root\nkind=access\naccount=default\n"
+		"scope=" AUTH "devstorage.read_write");
+	struct peer root = peer_of(0, 0, TRI_YES);
+	static const struct {
+		const char *scope;
+		bool allowed;
+	} ask[] = {
+		{ AUTH "devstorage.read_only", true },
+		{ AUTH "devstorage.read_write", false },
+		{ AUTH "cloud-platform", false },
+		{ AUTH "Cloud-Platform", false },
+		{ AUTH "cloud-platform.read-only", false },
+		{ AUTH "iam", false },
+		{ AUTH "iam.test", true },
+		{ AUTH "cloud-platforms", true },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ask); i++) {
+		const char *alone[] = { ask[i].scope, NULL };
+		const char *beside[] = { AUTH "devstorage.read_only", ask[i].scope,
+					 NULL };
+		struct policy_query q = { POLICY_ACCESS, "default", NULL, alone };
+
+		assert_int_equal(allows(p, &root, &q), ask[i].allowed);
+		/* And they are in no other one. */
+		assert_int_equal(allows(only, &root, &q), i == 1);
+		q.scopes = beside;
+		assert_int_equal(allows(p, &root, &q), ask[i].allowed);
+	}
+	policy_free(p);
+	policy_free(only);
+#undef AUTH
+}
+
 static const struct {
 	const char *rules, *words;
 } mistakes[] = {
@@ -606,6 +651,11 @@ static const struct {
 	  "audience https://a/**: audiences are bytes, another spelling of the "
 	  "same "
 	  "service gets past" },
+	{ "[n]\naction=deny\nuser=root\nkind=access\naccount=default", NULL },
+	{ "[n]\naction=deny\nuser=root\nkind=access\naccount=default\nscope=a",
+	  "f:1: rule n denies scope a: another one may allow the same, and gets "
+	  "past; scope in an allow rule is a limit" },
+	{ "[x]\nuser=root\nkind=access\naccount=default\nscope=a", NULL },
 	{ "[x]\nuser=\naudience=a", "f:1: rule x admits nobody: user is empty" },
 	{ "[x]\nunit=web.service\naudience=a", NULL },
 	{ "[x]\nunit=cron.service\naudience=a", "f:1: rule x: unit cron.service "
@@ -1038,6 +1088,7 @@ main(void)
 		cmocka_unit_test(who_counts_by_unit_is_whom_a_rule_names_by_it),
 		cmocka_unit_test(what_is_nearly_matched_is_told_by_rule_and_key),
 		cmocka_unit_test(scopes_are_never_widened),
+		cmocka_unit_test(a_scope_that_is_denied_is_in_those_that_hold_all),
 		cmocka_unit_test(every_mistake_has_its_words),
 		cmocka_unit_test(the_ids_beside_the_refused_ones_are_taken),
 		cmocka_unit_test(a_name_belongs_to_one_file),
