@@ -24,9 +24,9 @@ gcs_check_object(const char *url)
 		return "not of the form gs://BUCKET/OBJECT";
 	bucket = url + strlen(SCHEME);
 	len = strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789-_.");
-	if (len < 3 || len > 222 || bucket[len] != '/')
+	if (len < 3 || len > 222 || (bucket[len] && bucket[len] != '/'))
 		return "a bucket's name has 3 to 222 of a-z, 0-9, -, _ and .";
-	object = bucket + len + 1;
+	object = bucket + len + (bucket[len] == '/');
 	if (!*object || strlen(object) > OBJECT_MAX)
 		return "an object's name has 1 to 1024 bytes";
 	if (strcmp(object, ".") == 0 || strcmp(object, "..") == 0 ||

@@ -136,6 +136,9 @@ objects_are_buckets_and_names(void **state)
 		assert_null(gcs_check_object(good[i]));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_non_null(gcs_check_object(bad[i]));
+	/* What is wrong is what is told. */
+	assert_non_null(strstr(gcs_check_object("gs://abc"), "object's name"));
+	assert_non_null(strstr(gcs_check_object("gs://ab"), "bucket's name"));
 	assert_true(gcs_is_method("PUT"));
 	assert_false(gcs_is_method("get"));
 	assert_false(gcs_is_method("GET\n/x"));
