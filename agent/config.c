@@ -264,7 +264,7 @@ on_note(void *userdata, const char *origin, unsigned line, const char *words)
 static int
 finish(struct loader *l, struct err *e)
 {
-	const char *file;
+	const char *file, **names;
 	unsigned line;
 	int r;
 
@@ -287,7 +287,10 @@ finish(struct loader *l, struct err *e)
 		policy_permit(l->c->policy);
 	if (!peer_kernel_keeps_process())
 		policy_kernel_reuses_pids(l->c->policy);
+	names = config_account_names(&l->c->accounts);
+	policy_accounts(l->c->policy, names);
 	r = policy_seal(l->c->policy, l->note ? on_note : NULL, l, &file, &line, e);
+	free(names);
 	return r < 0 ? err_prefix(e, r, "%s:%u", file, line) : 0;
 }
 

@@ -264,6 +264,17 @@ config_accounts_check(const struct config_accounts *all, struct err *e)
 	return r;
 }
 
+const char **
+config_account_names(const struct config_accounts *all)
+{
+	const char **names = xcalloc(all->n + 2, sizeof(*names));
+
+	names[0] = "default";
+	for (size_t i = 0; i < all->n; i++)
+		names[i + 1] = all->v[i]->name;
+	return names;
+}
+
 static bool
 same_delegates(char *const *a, char *const *b)
 {

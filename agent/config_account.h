@@ -42,6 +42,9 @@ int config_accounts_check(const struct config_accounts *all, struct err *e);
 /* What flows are where none are given. */
 extern const char config_account_flows[];
 
+/* "default" and the others' names, borrowed, NULL at the end: for free(). */
+const char **config_account_names(const struct config_accounts *all);
+
 bool config_account_same(const struct config_account *a,
 			 const struct config_account *b);
 const struct config_account *config_account_find(const struct config_accounts *all,

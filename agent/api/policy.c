@@ -13,6 +13,7 @@ struct policy {
 	size_t n;
 	uint64_t generation;
 	bool reuses_pids, permissive;
+	const char *const *accounts;		/* NULL once sealed */
 };
 
 struct policy *
@@ -77,11 +78,20 @@ policy_rule(struct policy *p, const char *name, const char *origin, unsigned lin
 	return 0;
 }
 
+void
+policy_accounts(struct policy *p, const char *const *names)
+{
+	p->accounts = names;
+}
+
 int
 policy_seal(struct policy *p, policy_note_fn *note, void *userdata,
 	    const char **ret_origin, unsigned *ret_line, struct err *e)
 {
+	const char *const *accounts = p->accounts;
+
 	p->names = NULL;
+	p->accounts = NULL;
 	for (size_t i = 0; i < p->n; i++) {
 		int r = policy_rule_seal(p->rules[i], e);
 
@@ -92,7 +102,9 @@ policy_seal(struct policy *p, policy_note_fn *note, void *userdata,
 		}
 	}
 	for (size_t i = 0; note && i < p->n; i++)
-		policy_rule_notes(p->rules[i], !p->reuses_pids, note, userdata);
+		policy_rule_notes(p->rules[i], &(struct rule_world){
+			.keeps_process = !p->reuses_pids, .accounts = accounts,
+		}, note, userdata);
 	return 0;
 }
 

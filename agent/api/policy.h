@@ -65,6 +65,9 @@ bool policy_key_is_list(const char *key);
 /* Say so where the kernel does not keep the process that connected: some rules are
    then worth a note. */
 void policy_kernel_reuses_pids(struct policy *p);
+/* The accounts that there are (ends in NULL; borrowed until policy_seal()): a rule
+   for another one is worth a note. */
+void policy_accounts(struct policy *p, const char *const *names);
 /* For rolling rules out: kind id is served where no rule admits, too. */
 void policy_permit(struct policy *p);
 

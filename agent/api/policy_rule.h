@@ -57,7 +57,12 @@ int policy_rule_check_name(const char *name, struct err *e);
 
 /* All keys are there: fill in defaults, judge the whole. */
 int policy_rule_seal(struct policy_rule *r, struct err *e);
-void policy_rule_notes(const struct policy_rule *r, bool keeps_process,
+/* What notes depend on besides. */
+struct rule_world {
+	bool keeps_process;		/* the kernel, of who connected */
+	const char *const *accounts;	/* names, NULL ends; NULL: who knows */
+};
+void policy_rule_notes(const struct policy_rule *r, const struct rule_world *w,
 		       policy_note_fn *note, void *userdata);
 
 /* Some list is given and empty: it matches nobody, whatever the facts. */

@@ -146,6 +146,36 @@ note_denied_scope(const struct noter *n, const struct pattern *p)
 	    text_show_str(show, pattern_text(p)));
 }
 
+/* A "*" at the end that is none to JWTs. */
+static void
+note_star(const struct noter *n, const struct pattern *p)
+{
+	const char *text = pattern_text(p);
+	size_t len = strlen(text);
+	char show[TEXT_SHOW_SIZE];
+
+	if (n->rule->deny || !(n->rule->kinds & RULE_KIND(POLICY_JWT)) ||
+	    pattern_plain(p) || text[len - 1] != '*')
+		return;
+	say(n, "rule %s: kind jwt: a * in a claim aud, such as Identity-Aware "
+	    "Proxy's https://HOST/*, is matched by \\* and not by audience %s",
+	    n->rule->name, text_show_str(show, text));
+}
+
+static void
+note_account(const struct noter *n, const struct pattern *p,
+	     const char *const *accounts)
+{
+	char show[TEXT_SHOW_SIZE];
+
+	for (; *accounts; accounts++)
+		if (pattern_match(p, *accounts, false))
+			return;
+	say(n, "rule %s: there is no account %s: rules name accounts as their "
+	    "sections [account NAME] do, and not by email", n->rule->name,
+	    text_show_str(show, pattern_text(p)));
+}
+
 /* Units that run what others tell them to: their name says nothing of who asks. */
 #define JOBS		"everybody's jobs"
 #define LOGINS		"whoever logs in"
@@ -209,7 +239,7 @@ note_unit(const struct noter *n, const struct pattern *p)
 }
 
 void
-policy_rule_notes(const struct policy_rule *r, bool keeps_process,
+policy_rule_notes(const struct policy_rule *r, const struct rule_world *w,
 		  policy_note_fn *note, void *userdata)
 {
 	bool uid_only = r->host == RULE_HOST_ANY && !r->group.given &&
@@ -223,13 +253,17 @@ policy_rule_notes(const struct policy_rule *r, bool keeps_process,
 		    "peer", r->name);
 	if (empty)
 		say(&n, "rule %s admits nobody: %s is empty", r->name, empty);
-	for (size_t i = 0; i < r->audience.n; i++)
+	for (size_t i = 0; i < r->audience.n; i++) {
 		note_audience(&n, r->audience.v[i]);
+		note_star(&n, r->audience.v[i]);
+	}
+	for (size_t i = 0; w->accounts && i < r->account.n; i++)
+		note_account(&n, r->account.v[i], w->accounts);
 	for (size_t i = 0; r->deny && i < r->scope.n; i++)
 		note_denied_scope(&n, r->scope.v[i]);
 	for (size_t i = 0; i < r->unit.n; i++)
 		note_unit(&n, r->unit.v[i]);
-	if (r->unit.given && !r->user.given && !r->deny && !keeps_process)
+	if (r->unit.given && !r->user.given && !r->deny && !w->keeps_process)
 		say(&n, "rule %s: unit without user, on a kernel before 6.5: a "
 		    "process number that is used again may pass for the unit's: "
 		    "name the user, too", r->name);

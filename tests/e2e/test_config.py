@@ -252,6 +252,10 @@ def test_what_is_no_file_of_ours_is_refused(program, make, words):
      [":2: rule r denies audience https://a/**: audiences are bytes, another spelling of the same "
       "service gets past"]),
     ("[rule r]\nuser =\naudience = x\n", [":1: rule r admits nobody: user is empty"]),
+    ("[account billing]\nemail = b@p.iam.gserviceaccount.com\n[rule r]\nuser = root\n"
+     "audience = x\naccount = bil* b@p.iam.gserviceaccount.com\n",
+     [":3: rule r: there is no account b@p.iam.gserviceaccount.com: rules name accounts as their "
+      "sections [account NAME] do, and not by email"]),
 ], ids=str)
 def test_check_prints_what_is_probably_not_meant(program, text, notes):
     result = program.check(text)

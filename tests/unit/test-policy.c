@@ -42,6 +42,8 @@ on_note(void *userdata _unused_, const char *origin, unsigned line,
 }
 
 /* Rules as "[NAME]" and "key=value" lines. */
+static const char *const accounts[] = { "default", "prod", NULL };
+
 static int
 policy_read(const char *text, struct policy **ret, struct err *e)
 {
@@ -69,6 +71,7 @@ policy_read(const char *text, struct policy **ret, struct err *e)
 		policy_kernel_reuses_pids(p);
 	if (permissive)
 		policy_permit(p);
+	policy_accounts(p, accounts);
 	if (r == 0)
 		r = policy_seal(p, on_note, NULL, &origin, &n, e);
 	if (r == 0)
@@ -680,6 +683,16 @@ static const struct {
 	{ "[x]\nunit=a\\x2db.service\naudience=a", "f:1: rule x: \\ in a pattern "
 	  "takes the next character as it is: a unit's own \\x is written \\\\x" },
 	{ "[x]\nunit=a\\\\x2db.service\naudience=a", NULL },
+	{ "[x]\nuser=root\naccount=default prod\naudience=a", NULL },
+	{ "[x]\nuser=root\naccount=p*\naudience=a", NULL },
+	{ "[x]\nuser=root\naccount=default prd\naudience=a", "f:1: rule x: there "
+	  "is no account prd: rules name accounts as their sections "
+	  "[account NAME] do, and not by email" },
+	{ "[x]\nuser=root\nkind=jwt\naudience=https://h/*", "f:1: rule x: kind "
+	  "jwt: a * in a claim aud, such as Identity-Aware Proxy's "
+	  "https://HOST/*, is matched by \\* and not by audience https://h/*" },
+	{ "[x]\nuser=root\nkind=jwt\naudience=https://h/\\*", NULL },
+	{ "[x]\nuser=root\nkind=jwt\naudience=https://h/*/x", NULL },
 };
 
 /* The same where the kernel may give a peer's number to somebody else. */
