@@ -12,8 +12,7 @@
 /* The steps, each a pair, stand below in the order they happen. */
 struct signing {
 	const struct flow_context *ctx;
-	const struct credential *own;	/* of the file that the account is of, and
-					   no account that it may act as; or NULL */
+	const struct credential *own;	/* see own_credential(); or NULL */
 	struct signing_ask ask;
 	signing_done_fn *done;
 	void *userdata;
@@ -29,6 +28,21 @@ struct signing {
 static account_done_fn on_account;
 static iam_request_fn want_signature;
 static iam_done_fn on_signature;
+
+/* Of the account itself, and of none that it may act as. */
+static const struct credential *
+own_credential(const struct flow_context *ctx)
+{
+	return account_narrows(ctx->account) ? NULL : ctx->credential;
+}
+
+bool
+signing_is_here(const struct flow_context *ctx)
+{
+	const struct credential *own = own_credential(ctx);
+
+	return own && own->key;
+}
 
 struct signing *
 signing_free(struct signing *s)
@@ -248,8 +262,7 @@ signing_start(const struct flow_context *ctx, const struct signing_ask *ask,
 	int r;
 
 	s->ctx = ctx;
-	if (account_caller(ctx->account) == ctx->account)
-		s->own = ctx->credential;
+	s->own = own_credential(ctx);
 	s->ask = *ask;
 	s->done = done;
 	s->userdata = userdata;

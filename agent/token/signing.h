@@ -27,6 +27,9 @@ struct signing_ask {
 typedef void signing_done_fn(void *userdata, const char *key_id, const char *text,
 			     const struct err *e);
 
+/* Is the account's key here, so that nobody is asked? */
+bool signing_is_here(const struct flow_context *ctx);
+
 /* ERR_REQUEST where the claims are not those of this account, or it is a person's;
    else as the flows. */
 int signing_start(const struct flow_context *ctx, const struct signing_ask *ask,

@@ -2,6 +2,7 @@
 """/v1/jwt and /v1/sign: what the account signs for a caller."""
 
 import base64
+import itertools
 import json
 import select
 import time
@@ -413,6 +414,20 @@ def test_key_of_a_file_signs_here(start_agent, emulator, place):
     refused(ask_jwt(agent, {"aud": AUDIENCE, "iss": HOP}), 400, "bad-request")
     refused(ask_jwt(agent, {"aud": "https://other.example.com"}), 403, "denied-by-policy")
     assert emulator.counts()["iam"]["total"] == 0
+
+
+def test_key_of_a_file_signs_when_nothing_more_may_be_asked_upstream(start_agent, emulator, place):
+    """It asks nobody, so what others have asked in this minute is no matter."""
+    path = place / "key.json"
+    path.write_text(json.dumps(emulator.key_file()))
+    path.chmod(0o600)
+    agent = start_agent(HURRY + f"[account default]\ncredentials = {path}\n"
+                        "[upstream]\nrequests-per-minute = 10\n", rules=ALL + ID)
+    names, hurry = itertools.count(), {"Prefer": "wait=1"}
+    wait_for(lambda: "requests-per-minute" in agent.token(f"https://app-{next(names)}.example.com", **hurry).text,
+             "the budget is spent")
+    for answer in (ask_jwt(agent, {"aud": AUDIENCE}, headers=hurry), ask_signature(agent, V4, headers=hurry)):
+        assert answer.status == 200, answer
 
 
 def test_account_that_a_key_file_may_act_as_signs_by_iam(start_agent, emulator, place):

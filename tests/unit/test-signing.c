@@ -216,6 +216,7 @@ bytes_are_signed_by_iam_as_they_are(void **state)
 	struct world *w = *state;
 
 	by_the_machine(w);
+	assert_false(signing_is_here(&w->ctx));
 	fake_say(w->iam, BLOB, 200, VEC_B1_BODY);
 	run(w, NULL);
 	expected = b64_encode(BYTES, strlen(BYTES));
@@ -328,6 +329,7 @@ a_key_of_a_file_signs_bytes_here(void **state)
 	size_t len;
 
 	by_a_key(w);
+	assert_true(signing_is_here(&w->ctx));
 	run(w, NULL);
 	assert_string_equal(w->key_id, KEY_ID);
 	assert_int_equal(b64_decode(w->text, strlen(w->text), &signature, &len), 0);
@@ -362,6 +364,7 @@ it_signs_for_no_other_account(void **state)
 	w->billing = account_impersonated_new(&w->setup, "billing", BILLING, w->own,
 					      NULL);
 	w->ctx.account = w->billing;
+	assert_false(signing_is_here(&w->ctx));
 	fake_say(w->iam, "POST /token", 200, VEC_A4_BODY);
 	fake_say(w->iam, BILLING ":signBlob", 200, VEC_B1_BODY);
 	run(w, NULL);
@@ -384,6 +387,7 @@ nobody_signs_as_a_person(void **state)
 					  &w->own, NULL), 0);
 	w->ctx.account = w->own;
 	w->ctx.credential = w->credential;
+	assert_false(signing_is_here(&w->ctx));
 	assert_true(begin(w, NULL) < 0);
 	assert_int_equal(w->e.kind, ERR_REQUEST);
 	assert_null(w->signing);
