@@ -57,7 +57,7 @@ def test_end_is_told_and_the_socket_left_alone(start, manager):
     manager.wait("READY")
     inode = manager.path.stat().st_ino
     assert agent.stop() == 0
-    assert manager.said("STOPPING", "1") == [agent.pid]
+    assert manager.wait("STOPPING", "1") == agent.pid
     assert manager.path.stat().st_ino == inode
     manager.listening.setblocking(False)
     client = agent.connect()        # nobody closed it
@@ -115,7 +115,7 @@ def test_policy_is_called_advisory_while_the_lockdown_is_not_in_force(
 
     (own_run / pathlib.Path(MARK).name).rmdir()
     wait_for(lambda: ADVISORY in manager.statuses()[-1], "the remark again")
-    assert agent.log().count(ADVISORY) == 2
+    wait_for(lambda: agent.log().count(ADVISORY) == 2, "and in the log")     # said there next
 
 
 def test_lockdown_that_is_there_first_is_seen(start, manager, own_run):
@@ -131,11 +131,12 @@ def test_lockdown_that_is_there_first_is_seen(start, manager, own_run):
 
 
 def test_watchdog_is_fed_twice_in_its_time(start, manager):
-    start(watchdog_usec=WATCHDOG)
+    time_of = 6             # seconds: half of them may pass until it is fed, and heard of
+    start(watchdog_usec=time_of * 1_000_000)
     manager.wait("READY")
-    beats = wait_for(lambda: len(manager.beats()) > 4 and manager.beats(), "beats")
+    beats = wait_for(lambda: len(manager.beats()) > 2 and manager.beats(), "beats")
     gaps = [later - earlier for earlier, later in zip(beats, beats[1:])]
-    assert max(gaps) < WATCHDOG / 1e6, gaps
+    assert max(gaps) < time_of, gaps
 
 
 @pytest.mark.parametrize("env", [{}, {"WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"}],
@@ -163,7 +164,7 @@ def test_stuck_loop_does_not_feed_the_watchdog(start, manager, emulator, place):
     answers = []
     caller = threading.Thread(target=lambda: answers.append(agent.token(AUDIENCE)))
     caller.start()
-    wait_for(lambda: not answers_within(agent, 1), "the loop is stuck")
+    wait_for(lambda: not answers_within(agent, 5), "the loop is stuck")
     stuck = time.monotonic()
     wait_for(lambda: time.monotonic() > stuck + 2 * WATCHDOG / 1e6, "twice its time")
     assert [at for at in manager.beats() if at > stuck] == []
@@ -242,7 +243,9 @@ class Callers(threading.Thread):
 
 
 def test_nobody_is_refused_while_the_agent_restarts(start, manager):
-    agent = start()
+    # These callers may take their time between connecting and asking.
+    config = FAST + "drain = 1min\ndrain-late = 1min\n"
+    agent = start(config=config)
     assert agent.token(AUDIENCE).status == 200
     callers = [Callers(agent) for _ in range(4)]
     for caller in callers:
@@ -250,8 +253,8 @@ def test_nobody_is_refused_while_the_agent_restarts(start, manager):
     for _ in range(5):
         before = sum(caller.answers for caller in callers)
         wait_for(lambda: sum(c.answers for c in callers) > before + 20, "answers")
-        assert agent.stop() == 0
-        agent = start()
+        assert agent.stop(120) == 0
+        agent = start(config=config)
     for caller in callers:
         caller.done.set()
     for caller in callers:
