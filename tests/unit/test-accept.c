@@ -444,11 +444,17 @@ main(void)
 		cmocka_unit_test(who_is_refused_does_not_take_the_place_of_others),
 		cmocka_unit_test(the_last_descriptors_are_for_the_privileged),
 		cmocka_unit_test(a_stranger_gives_its_descriptor_away),
-		cmocka_unit_test(where_no_descriptor_is_left_a_stranger_s_will_do),
 		cmocka_unit_test(a_peer_s_buffers_have_a_limit),
 		cmocka_unit_test(a_stranger_is_closed_when_its_time_is_up),
 		cmocka_unit_test(drained_strangers_are_closed),
+		cmocka_unit_test(where_no_descriptor_is_left_a_stranger_s_will_do),
 	};
+	size_t n = ARRAY_SIZE(tests);
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (getenv("UNDER_VALGRIND")) {
+		print_message("# not run: the last one, for valgrind has "
+			      "descriptors of its own\n");
+		n--;
+	}
+	return _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
 }
