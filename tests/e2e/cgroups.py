@@ -136,7 +136,7 @@ class Connector:
         _, (fd,), _, _ = socket.recv_fds(ours, 1, 1)
         self.caller = agent.connection()
         self.caller.sock = socket.socket(fileno=fd)
-        self.caller.sock.settimeout(30)
+        self.caller.sock.settimeout(60)
 
     def __enter__(self):
         return self

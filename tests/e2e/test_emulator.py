@@ -61,9 +61,9 @@ class Answer:
 def connect(emulator, url):
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "http":
-        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
     context = ssl.create_default_context(cafile=emulator.ca_file)
-    return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=10, context=context)
+    return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=60, context=context)
 
 
 def ask(emulator, url, method="GET", headers=None, body=None):
@@ -311,14 +311,14 @@ def test_wait_for_change(emulator):
                            for record in emulator.requests("metadata")))
     assert not answers
     emulator.set(scopes=["https://www.googleapis.com/auth/iam"])
-    waiter.join(10)
+    waiter.join(60)
     assert answers[0].json()["scopes"] == ["https://www.googleapis.com/auth/iam"]
     assert answers[0].header("ETag") != etag
     emulator.set(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     assert metadata(emulator, path).header("ETag") == etag
 
 
-def wait_until(condition, seconds=10):
+def wait_until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -526,7 +526,7 @@ def test_id_token(emulator):
 
 
 @pytest.mark.parametrize("changes, error", [
-    ({"exp": NOW + 7200}, WRONG_TIME), ({"iat": NOW + 400, "exp": NOW + 500}, WRONG_TIME),
+    ({"exp": NOW + 7200}, WRONG_TIME), ({"iat": NOW + 3000, "exp": NOW + 3100}, WRONG_TIME),
     ({"iat": NOW - 4000, "exp": NOW - 400}, WRONG_TIME), ({"iat": None}, WRONG_TIME), ({"exp": "1"}, WRONG_TIME),
     ({"iat": float(NOW)}, WRONG_TIME),
     ({"aud": "https://www.googleapis.com/oauth2/v4/token"}, WRONG_AUDIENCE), ({"aud": [TOKEN_URL]}, WRONG_AUDIENCE),
@@ -799,7 +799,7 @@ def test_hang_until_lifted(emulator):
     wait_until(lambda: emulator.requests("certs"))
     assert not answers
     emulator.unfault(id=number)
-    waiter.join(10)
+    waiter.join(60)
     assert answers[0].status == 200
 
 
@@ -997,7 +997,7 @@ def test_ends_with_its_parent_and_leaves_nothing_behind():
     connection.request("GET", "/")
     wait_until(lambda: emulator.requests())
     emulator._process.stdin.close()
-    assert emulator._process.wait(10) == 0
+    assert emulator._process.wait(60) == 0
     connection.close()
     emulator.stop()
     assert not os.path.exists(os.path.dirname(emulator.ca_file))

@@ -148,7 +148,7 @@ def test_ipv4_client_of_an_ipv6_socket_is_known(start_loopback):
     it = start_loopback(rules=user_rule())
     for uid, status in ((USER, 200), (OTHER, 403)):
         with another(uid), socket.socket(socket.AF_INET6) as sock:
-            sock.settimeout(30)
+            sock.settimeout(60)
             sock.connect(("::ffff:127.0.0.1", it.port))
             assert Wire(sock).ask(token(A)).status == status
 

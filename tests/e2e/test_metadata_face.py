@@ -37,7 +37,7 @@ class Original:
 
     def get(self, target, method="GET"):
         connection = http.client.HTTPConnection(
-            self.address.hostname, self.address.port, timeout=30)
+            self.address.hostname, self.address.port, timeout=60)
         connection.request(method, target, headers=FLAVOR)
         response = connection.getresponse()
         response.text = response.read().decode()

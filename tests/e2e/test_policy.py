@@ -302,7 +302,7 @@ def test_who_has_exited_is_on_the_host_no_more(under, host, status):
     assert os.waitpid(pid, 0)[1] == 0
     caller = rules.agent.connection()
     caller.sock = socket.socket(fileno=inherited)
-    caller.sock.settimeout(30)
+    caller.sock.settimeout(60)
     caller.request("GET", token(A), headers={"Metadata-Flavor": "Google"})
     assert caller.getresponse().status == status
     for end in (caller, ours, theirs):

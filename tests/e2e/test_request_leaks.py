@@ -146,10 +146,10 @@ def test_no_process_shows_it_while_it_is_on_its_way(build_dir, right, fake):
              right.url + "/held"], stdout=subprocess.PIPE,
             env=dict(os.environ, LD_DEBUG_OUTPUT="/nonexistent",
                      CURL_CA_BUNDLE="/nonexistent")) as process:
-        assert right.arrived.wait(30)
+        assert right.arrived.wait(60)
         seen = list(processes())
         right.hold.set()
-        assert process.communicate(timeout=30)[0] == b"page\n"
+        assert process.communicate(timeout=60)[0] == b"page\n"
     curl = [texts for texts in seen if right.url + "/held" in texts[0]
             and texts[0].startswith("curl\0-q\0--globoff\0")]
     assert len(curl) == 1
@@ -209,7 +209,7 @@ def test_standard_input_stays_the_callers(request_, right):
 
 def test_headers_of_the_user_go_along(request_, right):
     result = request_(right.url, "--", "-sSH", "X-Mine: 1", "-X", "DELETE",
-                      "--compressed", "-m9", "--connect-timeout=5")
+                      "--compressed", "-m60", "--connect-timeout=30")
     assert result.returncode == 0
     assert right.seen[0]["headers"]["X-Mine"] == "1"
     assert right.seen[0]["method"] == "DELETE"

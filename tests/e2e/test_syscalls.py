@@ -78,7 +78,7 @@ class Trace:
     def __exit__(self, *_exception):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        self.process.wait(30)
+        self.process.wait(60)
         self.process.stderr.close()
 
     def calls(self):

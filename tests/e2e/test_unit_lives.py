@@ -69,7 +69,7 @@ AFTER = {
 ASK = """
 import os, socket, sys
 same = socket.socket(fileno=int(sys.argv[-1]))
-same.settimeout(30)
+same.settimeout(60)
 same.sendall(b"GET TARGET HTTP/1.1\\r\\nHost: x\\r\\nMetadata-Flavor: Google\\r\\n\\r\\n")
 os._exit(int(same.recv(65536).split()[1]) // 10)
 """

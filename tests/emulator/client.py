@@ -27,7 +27,7 @@ class EmulatorError(Exception):
 class Emulator:
     """The addresses in the line the emulator prints are attributes: `metadata`, `token_endpoint`, `ca_file`, ..."""
 
-    def __init__(self, *options, prefix=(), start_timeout=30):
+    def __init__(self, *options, prefix=(), start_timeout=120):
         """`options` go to the program; `prefix` goes before it, such as ("ip", "netns", "exec", NAME)."""
         self._directory = tempfile.mkdtemp(prefix="gce-oidc-emulator.")
         # The agent under test may be another user; there is nothing here but the authority's certificate.
@@ -127,7 +127,7 @@ class Emulator:
         request = urllib.request.Request(self.control + path, data=body, method=method,
                                          headers={"Content-Type": "application/json"})
         try:
-            with _opener.open(request, timeout=30) as answer:
+            with _opener.open(request, timeout=120) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise EmulatorError(error.read().decode()) from None
