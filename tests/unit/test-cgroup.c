@@ -161,7 +161,7 @@ hierarchy_of_mounts(const char *const mounts[][3])
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		if (unshare(CLONE_NEWNS) < 0 ||
-		    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 		    mount("none", root, "tmpfs", 0, NULL) < 0)
 			_exit(CANNOT);
 		for (size_t i = 0; mounts[i][0]; i++)
@@ -220,7 +220,7 @@ version_2_alone_is_told_by_the_root(void **state _unused_)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		if (unshare(CLONE_NEWNS) < 0 ||
-		    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 		    mount("none", root, "cgroup2", 0, NULL) < 0)
 			_exit(CANNOT);
 		_exit((int)cgroup_hierarchy(root));
