@@ -152,7 +152,7 @@ accept_pause(struct http_server *s)
 		epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, s->listeners[i].fd, NULL);
 	s->paused = true;
 	if (s->now + SERVER_PAUSE_USEC < s->armed)
-		server_arm(s, s->now + SERVER_PAUSE_USEC);
+		loop_arm(s, s->now + SERVER_PAUSE_USEC);
 }
 
 void

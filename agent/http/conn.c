@@ -75,7 +75,7 @@ conn_enqueue(struct conn *c, enum conn_queue queue)
 		return;
 	c->deadline = s->now + MIN(s->timeouts[queue], UINT64_MAX - s->now);
 	if (c->deadline < s->armed)
-		server_arm(s, c->deadline);
+		loop_arm(s, c->deadline);
 }
 
 /* The memory stays until the batch of events is through: a later one of them
@@ -95,7 +95,7 @@ conn_close(struct conn *c)
 	s->n_conns--;
 	s->n_strangers -= c->stranger;
 	s->n_refused -= c->held && c->held->refused;
-	server_wake(s);
+	loop_wake(s);
 
 	if (waiting)
 		exchange_gone(c);
@@ -157,7 +157,7 @@ conn_sent(struct conn *c)
 	} else if (c->held && c->held->in_len > 0) {
 		c->state = CONN_READY;
 		conn_enqueue(c, QUEUE_READY);
-		server_wake(c->x.server);
+		loop_wake(c->x.server);
 	} else {
 		conn_rest(c);
 	}

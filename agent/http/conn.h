@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The inside of server.h, for its six files and nobody else:
+/* The inside of server.h, for its seven files and nobody else:
 
-	server.c	the event loop's sources, listening, stopping
+	server.c	settings, listening, stopping
+	loop.c		the event loop's sources, and who is looked at when
 	accept.c	new connections: who gets in, who is turned away
 	conn.c		one connection: reading, taking turns, time-outs, closing
 	held.c		what it holds while it is not idle, and the budget for that
@@ -168,11 +169,16 @@ struct http_server {
 };
 
 /* server.c */
-void server_arm(struct http_server *s, uint64_t when);
-void server_wake(struct http_server *s);	/* look at the queues soon */
-void server_wipe(struct http_server *s);
-void server_read_clocks(struct http_server *s);
 bool server_watch(struct http_server *s, int fd, void *what);	/* for input */
+
+/* loop.c */
+int loop_add_sources(struct http_server *s);
+void loop_arm(struct http_server *s, uint64_t when);
+void loop_wake(struct http_server *s);	/* look at the queues soon */
+void loop_wipe(struct http_server *s);
+void loop_read_clocks(struct http_server *s);
+void loop_reap(struct http_server *s);	/* free who has been closed */
+bool loop_is_quiet(const struct http_server *s); /* nothing is waited for */
 
 /* accept.c */
 void accept_one(struct http_server *s, const struct listener *l);

@@ -263,7 +263,7 @@ http_exchange_reply(struct http_exchange *x, const struct http_reply *r)
 	assert(c->state == CONN_ASKED || c->state == CONN_WAIT);
 
 	if (s->depth == 0)
-		server_read_clocks(s);
+		loop_read_clocks(s);
 	exchange_waits_no_more(c);
 	if (r->close || s->draining || s->now >= c->expires)
 		c->closing = true;
@@ -282,5 +282,5 @@ http_exchange_reply(struct http_exchange *x, const struct http_reply *r)
 	/* The loop wipes it before it sleeps; from outside of it that is now. */
 	s->scratch_len = MAX(s->scratch_len, len);
 	if (s->depth == 0)
-		server_wipe(s);
+		loop_wipe(s);
 }
