@@ -2,7 +2,7 @@
 #pragma once
 
 /* What the handlers share: the api's insides, reading requests, and the forms of
-   answers.  Included by api*.c only. */
+   answers.  Included by api*.c and request.c only. */
 
 #include <sys/queue.h>
 
