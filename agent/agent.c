@@ -408,7 +408,7 @@ agent_run(struct config *config, const struct err *bad,
 	else
 		agent_say_rules(agent);
 	lockdown_watch(agent->event, &agent->lockdown);
-	r = sd_event_loop(agent->event);
+	r = http_server_loop(agent->server);
 	if (r < 0)
 		log_error(LOG_NO_FIELDS, "the event loop failed: %s", strerror(-r));
 	return r < 0 ? 1 : r;

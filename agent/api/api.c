@@ -198,18 +198,14 @@ static void
 api_request(void *userdata, struct http_exchange *x)
 {
 	const struct http_head *h = http_exchange_head(x);
-	struct noted *noted = http_exchange_note(x);
 	struct client *c = request_client(x);
 	char shown[TEXT_SHOW_SIZE] _unset_;
 	const struct route *route;
 	struct api *a = userdata;
 	struct err e _unset_;
 
-	/* The same bytes may have come over the Unix socket. */
 	if (c->peer.tcp && headers_check_tcp(h, peer_tcp_port(&c->peer), &e) < 0)
 		return refuse_head(x, &e);
-	if (noted && reply_noted(a, x, noted))
-		return;
 	route = route_find(h->path);
 	c->json = wants_json(h);
 	c->route = (uint8_t)(route ? route - routes : API_ROUTES - 1);
@@ -231,6 +227,19 @@ api_request(void *userdata, struct http_exchange *x)
 	if (!route->get || (h->method != HTTP_GET && h->method != HTTP_HEAD))
 		return refuse_method(x, route);
 	route->get(a, x);
+}
+
+/* The same bytes may have come over the Unix socket. */
+static bool
+api_again(void *userdata, struct http_exchange *x)
+{
+	const struct client *c = request_client(x);
+	struct err e _unset_;
+
+	if (c->peer.tcp && headers_check_tcp(http_exchange_head(x),
+					     peer_tcp_port(&c->peer), &e) < 0)
+		return false;
+	return reply_noted(userdata, x, http_exchange_note(x));
 }
 
 static void
@@ -290,6 +299,7 @@ const struct http_server_ops api_server_ops = {
 	.privileged = api_privileged,
 	.charge = api_charge,
 	.request = api_request,
+	.again = api_again,
 	.refuse = api_refuse,
 	.drop = api_drop,
 };

@@ -387,7 +387,8 @@ bool
 reply_noted(struct api *a, struct http_exchange *x, struct noted *n)
 {
 	struct err e _unset_;
-	struct token_now now = clock_now(a->ctx.clock);
+	struct token_now now = clock_now_at(a->ctx.clock, http_exchange_now(x),
+					    http_exchange_wall(x));
 	struct token *t;
 	uint64_t left;
 

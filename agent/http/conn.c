@@ -194,6 +194,7 @@ conn_refuse(struct conn *c, const struct err *e, bool linger)
 	c->state = CONN_ASKED;
 	s->n.malformed += e->kind == ERR_REQUEST;
 	conn_enqueue(c, QUEUE_WAIT);
+	loop_turn(s);
 	s->ops.refuse(s->userdata, &c->x, e);
 	conn_pause(c, NULL, 0, false);
 }
@@ -271,6 +272,10 @@ conn_ask(struct conn *c)
 	c->asked = true;
 	c->state = CONN_ASKED;
 	conn_enqueue(c, QUEUE_WAIT);
+	if (s->recent && s->recent->note && s->ops.again &&
+	    s->ops.again(s->userdata, &c->x))
+		return;
+	loop_turn(s);
 	s->ops.request(s->userdata, &c->x);
 }
 

@@ -22,7 +22,6 @@
 #include "http/server.h"
 
 #define SERVER_BATCH		64	/* events per look at the clients */
-#define SERVER_LOOKS		4	/* such looks in one turn of the loop */
 #define SERVER_LISTENERS	16
 #define SERVER_SCRATCH		(16 * 1024)
 #define SERVER_RECENTS		64
@@ -122,8 +121,11 @@ struct http_server {
 	struct http_server_ops ops;
 	void *userdata;
 
-	sd_event_source *io, *timer, *work;
-	int epoll_fd;
+	sd_event_source *timer, *work;
+	int epoll_fd;		/* all of our sockets, and sd-event */
+	bool waits;		/* sd-event has not looked yet at what came */
+	bool stirred;		/* a source of ours is other than it has prepared */
+	int pending;		/* what it said when it had looked */
 	int spare_fd;		/* given up to turn somebody away */
 	struct listener listeners[SERVER_LISTENERS];
 	unsigned n_listeners;
@@ -134,7 +136,7 @@ struct http_server {
 	uint64_t timeouts[QUEUES_TIMED];
 	uint64_t armed;		/* the timer's time; UINT64_MAX: off */
 	uint64_t now;		/* CLOCK_BOOTTIME at the beginning of the batch */
-	int64_t wall;		/* Unix seconds, likewise */
+	int64_t wall;		/* CLOCK_REALTIME, likewise */
 	unsigned depth;		/* in a callback of ours */
 	unsigned n_conns;
 	unsigned n_strangers;	/* of them, and */
@@ -177,6 +179,8 @@ void loop_arm(struct http_server *s, uint64_t when);
 void loop_wake(struct http_server *s);	/* look at the queues soon */
 void loop_wipe(struct http_server *s);
 void loop_read_clocks(struct http_server *s);
+/* What comes next may touch sd-event's sources, and takes its time from it. */
+void loop_turn(struct http_server *s);
 void loop_reap(struct http_server *s);	/* free who has been closed */
 bool loop_is_quiet(const struct http_server *s); /* nothing is waited for */
 

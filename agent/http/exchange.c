@@ -49,14 +49,15 @@ status_line(char *p, bool minor_0, unsigned status)
 static char *
 put_date(char *to, struct http_server *s)
 {
+	int64_t date = s->wall / (int64_t)USEC_PER_SEC;
 	char *p;
 
-	if (s->wall != s->date) {
+	if (date != s->date) {
 		p = puts_(s->date_line, "Date: ");
-		http_date_format(s->wall, p);
+		http_date_format(date, p);
 		p = puts_(p + strlen(p), "\r\n");
 		s->date_len = (size_t)(p - s->date_line);
-		s->date = s->wall;
+		s->date = date;
 	}
 	return put(to, s->date_line, s->date_len);
 }
@@ -171,8 +172,14 @@ http_exchange_ctx(const struct http_exchange *x)
 uint64_t
 http_exchange_now(const struct http_exchange *x)
 {
-	return x->server->depth > 0 ? x->server->now
-				    : http_server_now(x->server);
+	return http_server_now(x->server);
+}
+
+int64_t
+http_exchange_wall(const struct http_exchange *x)
+{
+	assert(x->server->depth > 0);
+	return x->server->wall;
 }
 
 int
@@ -226,6 +233,7 @@ exchange_gone(struct conn *c)
 	void (*gone)(void *userdata) = c->held ? c->held->gone : NULL;
 	void *userdata = c->held ? c->held->gone_userdata : NULL;
 
+	loop_turn(c->x.server);
 	exchange_waits_no_more(c);
 	if (gone)
 		gone(userdata);

@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 #include <assert.h>
+#include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <time.h>
 
 #include "http/conn.h"
+
+/* Clients come first: their epoll instance is what is waited in, and sd-event's
+   descriptor is one of those in it.  sd-event looks for itself (a turn) when that
+   is ready, and before anything is done that may touch its sources or its clocks.
+   So an answer that is at hand costs no turn, and all else is as in a callback. */
 
 void
 loop_arm(struct http_server *s, uint64_t when)
 {
 	s->armed = when;
+	s->stirred = true;
 	sd_event_source_set_time(s->timer, when);
 	sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
 }
@@ -17,24 +26,52 @@ static void
 loop_disarm(struct http_server *s)
 {
 	s->armed = UINT64_MAX;
+	s->stirred = true;
 	sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+}
+
+static void
+loop_work(struct http_server *s)
+{
+	s->stirred = true;
+	sd_event_source_set_enabled(s->work, SD_EVENT_ONESHOT);
 }
 
 void
 loop_wake(struct http_server *s)
 {
 	if (s->depth == 0)
-		sd_event_source_set_enabled(s->work, SD_EVENT_ONESHOT);
+		loop_work(s);
 }
 
+/* As all callbacks of this turn see them. */
 void
 loop_read_clocks(struct http_server *s)
 {
-	uint64_t usec = 0;
+	uint64_t wall = 0;
 
-	s->now = http_server_now(s);
-	sd_event_now(s->event, CLOCK_REALTIME, &usec);
-	s->wall = (int64_t)(usec / USEC_PER_SEC);
+	sd_event_now(s->event, CLOCK_BOOTTIME, &s->now);
+	sd_event_now(s->event, CLOCK_REALTIME, &wall);
+	s->wall = (int64_t)wall;
+}
+
+static uint64_t
+clock_usec(clockid_t id)
+{
+	struct timespec ts = { 0, 0 };
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+void
+loop_turn(struct http_server *s)
+{
+	if (!s->waits)
+		return;
+	s->waits = false;
+	s->pending = sd_event_wait(s->event, 0);
+	loop_read_clocks(s);
 }
 
 void
@@ -83,11 +120,9 @@ loop_enter(struct http_server *s)
 	loop_read_clocks(s);
 }
 
-/* The last thing each callback does: drained() may free the server. */
 static void
 loop_leave(struct http_server *s)
 {
-	void (*drained)(void *userdata);
 	struct conn *c;
 
 	while ((c = TAILQ_FIRST(&s->queues[QUEUE_READY])))
@@ -97,12 +132,26 @@ loop_leave(struct http_server *s)
 	if (s->n_conns == 0 && !s->paused && s->armed != UINT64_MAX)
 		loop_disarm(s);
 	s->depth--;
+}
 
-	drained = s->drained;
-	if (drained && loop_is_quiet(s)) {
+static bool
+loop_has_drained(const struct http_server *s)
+{
+	return s->drained && loop_is_quiet(s);
+}
+
+/* The last thing each callback does: drained() may free the server. */
+static int
+loop_end(struct http_server *s)
+{
+	void (*drained)(void *userdata) = s->drained;
+
+	loop_leave(s);
+	if (loop_has_drained(s)) {
 		s->drained = NULL;
 		drained(s->drained_userdata);
 	}
+	return 0;
 }
 
 static struct listener *
@@ -113,37 +162,91 @@ loop_listener(struct http_server *s, void *what)
 	return l >= s->listeners && l < s->listeners + SERVER_LISTENERS ? l : NULL;
 }
 
-static int
-loop_take_batch(struct http_server *s)
+static void
+loop_take(struct http_server *s, const struct epoll_event *ev)
 {
-	struct listener *l;
-	int n;
+	struct listener *l = loop_listener(s, ev->data.ptr);
 
-	n = epoll_wait(s->epoll_fd, s->events, SERVER_BATCH, 0);
-	for (int i = 0; i < n; i++) {
-		l = loop_listener(s, s->events[i].data.ptr);
-		if (!l)
-			conn_on_event(s->events[i].data.ptr, s->events[i].events);
-		else if (!s->paused && l->fd >= 0)
-			accept_one(s, l);
+	if (ev->data.ptr == s)
+		loop_turn(s);
+	else if (!l)
+		conn_on_event(ev->data.ptr, ev->events);
+	else if (!s->paused && l->fd >= 0)
+		accept_one(s, l);
+}
+
+static void
+loop_take_all(struct http_server *s, int n)
+{
+	s->depth++;
+	s->now = clock_usec(CLOCK_BOOTTIME);
+	s->wall = (int64_t)clock_usec(CLOCK_REALTIME);
+	for (int i = 0; i < n; i++)
+		loop_take(s, &s->events[i]);
+	loop_leave(s);
+	if (loop_has_drained(s))
+		loop_work(s);
+}
+
+/* 0: sd-event has nothing to do before one of its descriptors is ready. */
+static int
+loop_prepare(struct http_server *s)
+{
+	int r = 0;
+
+	if (sd_event_get_state(s->event) == SD_EVENT_ARMED) {
+		if (!s->stirred)
+			return 0;
+		r = sd_event_wait(s->event, 0);
 	}
-	return n;
+	s->stirred = false;
+	return r ?: sd_event_prepare(s->event);
 }
 
 static int
-on_clients(_unused_ sd_event_source *source, _unused_ int fd,
-	   _unused_ uint32_t revents, void *userdata)
+loop_msec(uint64_t usec)
 {
-	struct http_server *s = userdata;
+	if (usec >= INT_MAX * USEC_PER_MSEC)
+		return usec == UINT64_MAX ? -1 : INT_MAX;
+	return (int)((usec + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
+}
 
-	loop_enter(s);
-	/* While several clients are busy there is more by now, and a look costs
-	   less than a turn of the whole loop. */
-	for (int i = 0; i < SERVER_LOOKS; i++)
-		if (loop_take_batch(s) < 2)
-			break;
-	loop_leave(s);
-	return 0;
+int
+http_server_run(struct http_server *s, uint64_t usec)
+{
+	sd_event *event = s->event;
+	int n, r = loop_prepare(s);
+
+	if (r != 0)
+		return r < 0 ? r : sd_event_dispatch(event);
+	n = epoll_wait(s->epoll_fd, s->events, SERVER_BATCH, loop_msec(usec));
+	if (n <= 0)
+		return n == 0 || errno == EINTR ? 0 : -errno;
+
+	s->waits = true;
+	loop_take_all(s, n);
+	if (s->stirred)
+		loop_turn(s);
+	r = s->waits ? 0 : s->pending;
+	s->waits = false;
+	if (r != 0)
+		return r < 0 ? r : sd_event_dispatch(event);
+	return 1;
+}
+
+int
+http_server_loop(struct http_server *s)
+{
+	sd_event *event = s->event;
+	int r, code = 0;
+
+	while (sd_event_get_state(event) != SD_EVENT_FINISHED) {
+		r = http_server_run(s, UINT64_MAX);
+		if (r < 0)
+			return r;
+	}
+	sd_event_get_exit_code(event, &code);
+	return code;
 }
 
 static int
@@ -170,8 +273,7 @@ on_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdat
 		next = MIN(next, s->late_until);
 	if (next < s->armed)
 		loop_arm(s, next);
-	loop_leave(s);
-	return 0;
+	return loop_end(s);
 }
 
 static int
@@ -180,8 +282,7 @@ on_work(_unused_ sd_event_source *source, void *userdata)
 	struct http_server *s = userdata;
 
 	loop_enter(s);
-	loop_leave(s);
-	return 0;
+	return loop_end(s);
 }
 
 int
@@ -189,10 +290,10 @@ loop_add_sources(struct http_server *s)
 {
 	int r;
 
-	r = sd_event_add_io(s->event, &s->io, s->epoll_fd, EPOLLIN, on_clients, s);
-	if (r >= 0)
-		r = sd_event_add_time(s->event, &s->timer, CLOCK_BOOTTIME, 0, 0,
-				      on_timer, s);
+	if (!server_watch(s, sd_event_get_fd(s->event), s))
+		return -errno;
+	r = sd_event_add_time(s->event, &s->timer, CLOCK_BOOTTIME, 0, 0, on_timer,
+			      s);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
 	if (r >= 0)
@@ -201,7 +302,6 @@ loop_add_sources(struct http_server *s)
 		r = sd_event_source_set_enabled(s->work, SD_EVENT_OFF);
 	if (r < 0)
 		return r;
-	sd_event_source_set_description(s->io, "clients");
 	sd_event_source_set_description(s->timer, "client-timeouts");
 	sd_event_source_set_description(s->work, "client-work");
 	return 0;
@@ -210,8 +310,9 @@ loop_add_sources(struct http_server *s)
 uint64_t
 http_server_now(const struct http_server *s)
 {
-	uint64_t now = 0;
+	uint64_t now = s->now;
 
-	sd_event_now(s->event, CLOCK_BOOTTIME, &now);
+	if (s->depth == 0)
+		sd_event_now(s->event, CLOCK_BOOTTIME, &now);
 	return now;
 }

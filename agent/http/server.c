@@ -49,6 +49,7 @@ http_server_new(sd_event *event, const struct http_server_options *o,
 	s->userdata = userdata;
 	s->armed = UINT64_MAX;
 	s->date = -1;
+	s->stirred = true;
 	server_set_timeouts(s);
 	for (unsigned q = 0; q < QUEUES; q++)
 		TAILQ_INIT(&s->queues[q]);
@@ -91,7 +92,6 @@ http_server_free(struct http_server *s)
 	loop_reap(s);
 	recent_clear(s);
 	server_close_listeners(s);
-	sd_event_source_disable_unref(s->io);
 	sd_event_source_disable_unref(s->timer);
 	sd_event_source_disable_unref(s->work);
 	sd_event_unref(s->event);

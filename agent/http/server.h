@@ -64,6 +64,9 @@ struct http_server_ops {
 	/* A request is whole.  The spans of its head, and its body, live until
 	   this returns: what a later answer needs has to be copied. */
 	void (*request)(void *userdata, struct http_exchange *x);
+	/* The same, for one that was kept with a note: answered from what is at
+	   hand, or false, and it is a request like any other.  NULL: none is. */
+	bool (*again)(void *userdata, struct http_exchange *x);
 	/* Something came that is no request: to be answered from e; the
 	   connection is closed behind the answer.  The head is empty, and so is
 	   the context of a connection that was not admitted. */
@@ -73,6 +76,8 @@ struct http_server_ops {
 	void (*drop)(void *userdata, void *note);
 };
 
+/* again(), admit(), privileged(), charge() and forget() run ahead of sd-event:
+   they leave its sources and sd_event_now() alone. */
 int http_server_new(sd_event *event, const struct http_server_options *o,
 		    const struct http_server_ops *ops, void *userdata,
 		    struct http_server **ret, struct err *e);
@@ -87,6 +92,13 @@ int http_server_listen(struct http_server *s, int fd, int tag, struct err *e);
    every_answer stays what it was.  May be called from a handler. */
 void http_server_configure(struct http_server *s,
 			   const struct http_server_options *o);
+
+/* One turn of the event loop, with clients ahead of whatever else sd-event has:
+   sd_event_run(), which sees no clients, and returns the same. */
+int http_server_run(struct http_server *s, uint64_t usec);
+/* Turns until sd_event_exit(); its code, or negative.  Nobody frees the server
+   meanwhile. */
+int http_server_loop(struct http_server *s);
 
 /* Stop: no new connections (closes the listeners), every answer closes its
    connection; idle ones are closed by the loop, after a look whether a request
@@ -129,6 +141,8 @@ struct http_span http_exchange_body(const struct http_exchange *x);
 void *http_exchange_ctx(const struct http_exchange *x);	/* from admit() */
 /* http_server_now(), and cheap. */
 uint64_t http_exchange_now(const struct http_exchange *x);
+/* CLOCK_REALTIME of the same moment, in a handler. */
+int64_t http_exchange_wall(const struct http_exchange *x);
 void *http_exchange_userdata(const struct http_exchange *x); /* the server's */
 int http_exchange_tag(const struct http_exchange *x);	/* the listener's */
 const struct http_server *http_exchange_server(const struct http_exchange *x);

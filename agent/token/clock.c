@@ -77,33 +77,42 @@ clock_machine_now(sd_event *event)
 	return now;
 }
 
+/* Other clocks than the machine's, if there are any. */
 static struct token_now
-clock_look(const struct clock *c, struct clock_status *ret)
+clock_judge_now(const struct clock *c, struct token_now now,
+		struct clock_status *ret)
 {
-	struct token_now now;
-
 	if (c->source)
 		c->source(c->source_userdata, &now.boot, &now.wall);
-	else
-		now = clock_machine_now(c->event);
 	clock_judge(&c->learned, &c->opt, now.boot, now.wall, ret);
 	now.google = now.wall + (ret->bad ? 0 : ret->ahead_usec);
 	return now;
 }
 
-/* Within a turn of the loop sd_event_now() says one time: so does this, at a
-   fraction of the cost, for it is asked with every token. */
+static struct token_now
+clock_look(const struct clock *c, struct clock_status *ret)
+{
+	return clock_judge_now(c, clock_machine_now(c->event), ret);
+}
+
 struct token_now
 clock_now(struct clock *c)
 {
-	struct clock_status s;
-	uint64_t boot = 0;
+	struct token_now now = clock_machine_now(c->event);
 
-	if (c->source)
-		return clock_look(c, &s);
-	sd_event_now(c->event, CLOCK_BOOTTIME, &boot);
-	if (c->turn.boot != boot || boot == 0)
-		c->turn = clock_look(c, &s);
+	return clock_now_at(c, now.boot, now.wall);
+}
+
+/* Within a turn of the loop the time is one: so is this, at a fraction of the cost,
+   for it is asked with every token. */
+struct token_now
+clock_now_at(struct clock *c, uint64_t boot, int64_t wall)
+{
+	struct token_now now = { .boot = boot, .wall = wall };
+	struct clock_status s;
+
+	if (c->turn.boot != boot || c->source || boot == 0)
+		c->turn = clock_judge_now(c, now, &s);
 	return c->turn;
 }
 

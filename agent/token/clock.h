@@ -64,6 +64,9 @@ DEFINE_CLEANUP(struct clock *, clock_free)
 /* This turn of the event loop. */
 struct token_now clock_machine_now(sd_event *event);	/* Google has no say */
 struct token_now clock_now(struct clock *c);
+/* The same where it is known what the machine's clocks say: CLOCK_BOOTTIME,
+   CLOCK_REALTIME. */
+struct token_now clock_now_at(struct clock *c, uint64_t boot, int64_t wall);
 /* The date of an assertion: Unix seconds.  And would it be another one now, so that
    one that was refused is worth making again?  Not while clock_check() fails. */
 int64_t clock_date(const struct clock *c);

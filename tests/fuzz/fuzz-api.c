@@ -269,13 +269,13 @@ fix_start(void)
 	config_start(upstream_start());
 	modules_start();
 	while (account_state(fix.account) != ACCOUNT_FOUND)
-		CHECK(sd_event_run(fix.event, UINT64_MAX) >= 0);
+		CHECK(http_server_run(fix.upstream, UINT64_MAX) >= 0);
 	for (int i = 0; i < VALUES; i++) {
 		r = values_get(fix.values, (enum value)i, false, on_value, NULL,
 			       &text, &wait, NULL);
 		CHECK(r >= 0);
 		while (r == 0 && wait)
-			CHECK(sd_event_run(fix.event, UINT64_MAX) >= 0);
+			CHECK(http_server_run(fix.upstream, UINT64_MAX) >= 0);
 	}
 }
 
@@ -361,7 +361,7 @@ settle(struct world *w, bool land)
 	int turns = 0, r;
 
 	do {
-		while ((r = sd_event_run(fix.event, 0)) > 0)
+		while ((r = http_server_run(w->server, 0)) > 0)
 			CHECK(++turns < TURNS_MAX);
 		CHECK(r == 0);
 		f = land ? TAILQ_FIRST(&flying) : NULL;

@@ -227,7 +227,7 @@ settle(struct world *w)
 {
 	int turns = 0, r;
 
-	while ((r = sd_event_run(w->event, 0)) > 0)
+	while ((r = http_server_run(w->server, 0)) > 0)
 		CHECK(++turns < TURNS_MAX);
 	CHECK(r == 0);
 }
@@ -322,7 +322,7 @@ command(struct world *w, struct client **c, int letter)
 {
 	switch (letter) {
 	case 't':
-		CHECK(sd_event_run(w->event, 0) >= 0);
+		CHECK(http_server_run(w->server, 0) >= 0);
 		break;
 	case 's':
 		settle(w);

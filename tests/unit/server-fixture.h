@@ -8,7 +8,9 @@
 	/big	at once, BIG bytes
 	/echo	at once, with the request's body
 	/close	at once, closing
-	/note	at once, with what was noted of the same request before
+	/timer	at once, and a millisecond later it has fired
+	/note	at once, with what was noted of the same request before; ahead of
+		sd-event while that is at_hand
 
    Clients are plain non-blocking sockets; whoever waits turns the loop. */
 
@@ -45,6 +47,10 @@ struct fixture {
 	struct sockaddr_un sun;
 	unsigned admitted, forgotten, requests, refused, gone, drained;
 	unsigned kept, dropped;		/* notes */
+	bool at_hand;
+	unsigned asked_again;		/* at hand or not */
+	uint64_t turn;			/* sd_event_now() when last called */
+	bool fired;			/* a timer has */
 	struct err *admit_error;	/* set: nobody is admitted */
 	bool strangers;			/* who is admitted is one */
 	bool privileged;		/* whoever asks */
@@ -110,6 +116,8 @@ on_gone(void *userdata)
 {
 	assert_ptr_equal(userdata, fixture);
 	fixture->gone++;
+	assert_true(sd_event_now(fixture->event, CLOCK_BOOTTIME,
+				 &fixture->turn) >= 0);
 }
 
 static void
@@ -138,6 +146,13 @@ answer_note(struct fixture *f, struct http_exchange *x)
 	http_exchange_keep(x, xstrndup(query.p, query.len));
 }
 
+static int
+on_fired(_unused_ sd_event_source *s, _unused_ uint64_t usec, void *userdata)
+{
+	*(bool *)userdata = true;
+	return 0;
+}
+
 static void
 on_drop(void *userdata, void *note)
 {
@@ -155,12 +170,19 @@ on_request(void *userdata, struct http_exchange *x)
 	struct fixture *f = userdata;
 
 	f->requests++;
+	assert_true(sd_event_now(f->event, CLOCK_BOOTTIME, &f->turn) >= 0);
+	assert_int_equal(f->turn, http_exchange_now(x));
 	assert_ptr_equal(http_exchange_ctx(x), &f->forgotten);
 	assert_int_equal(http_exchange_tag(x), 7);
 	if (http_span_is(h->path, "/now")) {
 		hello(x, false);
 	} else if (http_span_is(h->path, "/close")) {
 		hello(x, true);
+	} else if (http_span_is(h->path, "/timer")) {
+		assert_true(sd_event_add_time_relative(f->event, NULL,
+			    CLOCK_BOOTTIME, USEC_PER_MSEC, 1, on_fired,
+			    &f->fired) >= 0);
+		hello(x, false);
 	} else if (http_span_is(h->path, "/note")) {
 		answer_note(f, x);
 	} else if (http_span_is(h->path, "/echo")) {
@@ -179,6 +201,18 @@ on_request(void *userdata, struct http_exchange *x)
 		http_exchange_on_gone(x, on_gone, f);
 		f->waiting[f->n_waiting++] = x;
 	}
+}
+
+static bool
+on_again(void *userdata, struct http_exchange *x)
+{
+	struct fixture *f = userdata;
+
+	f->asked_again++;
+	assert_non_null(http_exchange_note(x));
+	if (f->at_hand)
+		answer_note(f, x);
+	return f->at_hand;
 }
 
 static void
@@ -232,7 +266,8 @@ server_start(struct fixture *f, const struct http_server_options *o)
 	static const struct http_server_ops ops = {
 		.admit = on_admit, .forget = on_forget,
 		.privileged = on_privileged, .charge = on_charge,
-		.request = on_request, .refuse = on_refuse, .drop = on_drop,
+		.request = on_request, .again = on_again,
+		.refuse = on_refuse, .drop = on_drop,
 	};
 	int fd;
 
@@ -270,7 +305,7 @@ static void
 turn(struct fixture *f)
 {
 	assert_true(time(NULL) <= f->end);
-	assert_true(sd_event_run(f->event, 2000) >= 0);
+	assert_true(http_server_run(f->server, 2000) >= 0);
 }
 
 #define UNTIL(f, condition) \
@@ -281,7 +316,7 @@ static void
 settle(struct fixture *f)
 {
 	for (int i = 0; i < 3; i++)
-		while (sd_event_run(f->event, 0) > 0)
+		while (http_server_run(f->server, 0) > 0)
 			;
 }
 

@@ -175,7 +175,7 @@ nothing_is_woken_without_connections(void **state _unused_)
 	UNTIL(f, f->forgotten == 1);
 	settle(f);
 	/* The time-out and the slack of the timer together. */
-	assert_int_equal(sd_event_run(f->event, 400 * USEC_PER_MSEC), 0);
+	assert_int_equal(http_server_run(f->server, 400 * USEC_PER_MSEC), 0);
 	server_stop(f);
 }
 
@@ -284,7 +284,7 @@ loop_does_not_spin_where_nothing_can_be_accepted(void **state _unused_)
 	none.rlim_cur = 3;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
 	settle(f);
-	assert_int_equal(sd_event_run(f->event, 10 * USEC_PER_MSEC), 0);
+	assert_int_equal(http_server_run(f->server, 10 * USEC_PER_MSEC), 0);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	expect(f, fd, HELLO);
 	close(fd);
