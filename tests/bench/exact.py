@@ -107,7 +107,7 @@ def hold_on(server):
 def system_calls(bench, quick):
     n = 480 if quick else 3200
     for server, targets in ((bench.token.limit, (3.0, 2.1)),
-                            (bench.agent, (5.0, 2.25))):
+                            (bench.agent, (3.1, 2.25))):
         for connections, target in zip((1, 16), targets, strict=True):
             # Who comes too late for a turn is one for the next: the fewest count.
             found = min(calls_per_request(bench, server, n, connections)
