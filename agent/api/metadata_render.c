@@ -83,12 +83,14 @@ write_string(struct buf *b, const char *s, bool json)
 		buf_adds(b, s);
 }
 
-/* Numbers are numbers in JSON, however large. */
+/* Numbers are numbers in JSON, however large; but an instance's id is none on App
+   Engine and Cloud Run. */
 static void
 write_value(struct buf *b, enum value which, const char *text, bool json)
 {
-	bool number = which == VALUE_INSTANCE_ID ||
-			which == VALUE_NUMERIC_PROJECT_ID;
+	bool number = (which == VALUE_INSTANCE_ID ||
+		       which == VALUE_NUMERIC_PROJECT_ID) &&
+			*text && !text[strspn(text, "0123456789")];
 
 	write_string(b, text, json && !number);
 }
