@@ -16,6 +16,7 @@
 #define ID_TOKEN_MAX	(64 * 1024)
 #define VALUE_MAX	1024
 #define STRING_MAX	1024		/* of a scope or an alias */
+#define POOL_END	".svc.id.goog"
 #define UNRESERVED	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" \
 			"0123456789-._~"
 
@@ -80,13 +81,39 @@ unavailable(const struct http_response *re, const char *what, const char *why,
 	return r;
 }
 
+/* The server's own words on a failure: in JSON, or, as GKE's has them, a line of
+   text; "" where there is a page or nothing. */
+static const char *
+description(const struct http_response *re, char ret[static TEXT_SHOW_SIZE])
+{
+	_cleanup_(json_freep) struct json *j = NULL;
+	const char *s;
+
+	j = json_parse(re->body, re->body_len, JSON_DEPTH);
+	s = json_get_string(j, "error_description");
+	if (s)
+		return text_show_str(ret, s);
+	if (re->body_len == 0 || strchr("<{", re->body[0]))
+		return "";
+	return text_show(ret, re->body, strcspn(re->body, "\r\n"));
+}
+
+static bool
+says(const struct http_response *re, const char *words)
+{
+	char shown[TEXT_SHOW_SIZE];
+
+	return strstr(description(re, shown), words);
+}
+
 /* 0 for a 200 of the metadata server's own.  A proxy or a captive portal answers
    anything to anybody, also 404 and 403: those are believed no more. */
 static int
 check_status(const struct http_response *re, const char *what, struct err *e)
 {
 	bool decides = re->status == 200 || re->status == 403 || re->status == 404;
-	char words[16];
+	char shown[TEXT_SHOW_SIZE], words[16];
+	const char *own;
 	int r;
 
 	if (decides && !re->flavor_google) {
@@ -104,8 +131,9 @@ check_status(const struct http_response *re, const char *what, struct err *e)
 	case 200:
 		return 0;
 	case 403:
-		r = err_set(e, ERR_GOOGLE, "metadata server: %s: denied (HTTP 403)",
-			    what);
+		own = description(re, shown);
+		r = err_set(e, ERR_GOOGLE, "metadata server: %s: denied (HTTP "
+			    "403)%s%s", what, own[0] ? ": " : "", own);
 		if (e)
 			e->scope = ERR_SCOPE_ACCOUNT;
 		return r;
@@ -116,18 +144,6 @@ check_status(const struct http_response *re, const char *what, struct err *e)
 		snprintf(words, sizeof(words), "HTTP %u", re->status);
 		return unavailable(re, what, words, e);
 	}
-}
-
-/* The server's own words on a failure, "" where there are none. */
-static const char *
-description(const struct http_response *re, char ret[static TEXT_SHOW_SIZE])
-{
-	_cleanup_(json_freep) struct json *j = NULL;
-	const char *s;
-
-	j = json_parse(re->body, re->body_len, JSON_DEPTH);
-	s = json_get_string(j, "error_description");
-	return s ? text_show_str(ret, s) : "";
 }
 
 static int
@@ -147,6 +163,15 @@ int
 metadata_no_account(struct err *e)
 {
 	return no_account(e, "", "");
+}
+
+/* GKE: a pod is whom its Kubernetes service account is annotated with. */
+static void
+hint_workload_identity(struct err *e)
+{
+	err_hint(e, "on GKE: annotate the pod's Kubernetes service account with "
+		 "iam.gke.io/gcp-service-account=EMAIL, and grant it "
+		 "roles/iam.workloadIdentityUser on that account");
 }
 
 /* --- the account ------------------------------------------------------------ */
@@ -188,6 +213,16 @@ strings(const struct json *array)
 	return v;
 }
 
+/* What GKE's server says to a pod that is nobody in particular. */
+static bool
+is_pool(const char *email)
+{
+	size_t len = strlen(email), end = strlen(POOL_END);
+
+	return len > end && strcmp(email + len - end, POOL_END) == 0 &&
+	       !strchr(email, '@');
+}
+
 int
 metadata_account_response(const struct http_response *re,
 			  struct metadata_account *ret, struct err *e)
@@ -211,6 +246,12 @@ metadata_account_response(const struct http_response *re,
 	email = json_get_string(j, "email");
 	if (!email)
 		return unavailable(re, what, "partial answer: no email", e);
+	if (is_pool(email)) {
+		r = unavailable(re, what, "it is the workload identity pool, no "
+				"account", e);
+		hint_workload_identity(e);
+		return r;
+	}
 	if (!endpoint_is_account(email))
 		return err_set(e, ERR_UNAVAILABLE,
 			       "metadata server: %s: \"%s\" is not "
@@ -234,6 +275,20 @@ metadata_account_response(const struct http_response *re,
 
 /* --- the access token ------------------------------------------------------- */
 
+/* GKE's asks IAM for it, and passes on what that says. */
+static int
+refused_by_iam(const struct http_response *re, const char *what, struct err *e)
+{
+	char shown[TEXT_SHOW_SIZE];
+	int r = err_set(e, ERR_GOOGLE, "metadata server: %s: %s", what,
+			description(re, shown));
+
+	if (e)
+		e->scope = ERR_SCOPE_ACCOUNT;
+	hint_workload_identity(e);
+	return r;
+}
+
 int
 metadata_token_response(const struct http_response *re, char **ret_token,
 			uint64_t *ret_life, struct err *e)
@@ -246,6 +301,8 @@ metadata_token_response(const struct http_response *re, char **ret_token,
 	int r;
 
 	r = check_status(re, what, e);
+	if (r < 0 && re->flavor_google && says(re, "IAM returned"))
+		return refused_by_iam(re, what, e);
 	if (r < 0 && re->status == 404 && re->flavor_google)
 		return no_account(e, " or one without scopes",
 				  description(re, shown));
@@ -275,16 +332,6 @@ metadata_token_response(const struct http_response *re, char **ret_token,
 
 /* --- the identity token ----------------------------------------------------- */
 
-/* An unknown path is 404, too, and passes while the VM boots or migrates; only
-   these words say that there is no account. */
-static bool
-says_no_account(const struct http_response *re)
-{
-	char shown[TEXT_SHOW_SIZE];
-
-	return re->flavor_google && strstr(description(re, shown), "not enabled");
-}
-
 static int
 refused_audience(const char *audience, struct err *e)
 {
@@ -298,6 +345,18 @@ refused_audience(const char *audience, struct err *e)
 	return r;
 }
 
+static int
+not_found_yet(const struct http_response *re, const char *what, struct err *e)
+{
+	char shown[TEXT_SHOW_SIZE];
+	const char *own = description(re, shown);
+	int r = unavailable(re, what, own[0] ? own : "HTTP 404", e);
+
+	if (says(re, "Kubernetes"))
+		hint_workload_identity(e);
+	return r;
+}
+
 int
 metadata_identity_response(const struct http_response *re, const char *audience,
 			   char **ret_token, struct err *e)
@@ -308,9 +367,13 @@ metadata_identity_response(const struct http_response *re, const char *audience,
 	if (re->status == 400 && re->flavor_google)
 		return refused_audience(audience, e);
 	r = check_status(re, what, e);
+	if (r < 0 && re->flavor_google && says(re, "IAM returned"))
+		return refused_by_iam(re, what, e);
+	/* An unknown path is 404, too, and passes while the VM boots or migrates;
+	   only these words say that there is no account. */
 	if (r < 0 && re->status == 404 && re->flavor_google)
-		return says_no_account(re) ? metadata_no_account(e)
-			: unavailable(re, what, "HTTP 404", e);
+		return says(re, "not enabled") ? metadata_no_account(e)
+					       : not_found_yet(re, what, e);
 	if (r == err_kind_errno(ERR_GOOGLE))
 		err_hint(e, "curl -i -H Metadata-Flavor:Google '" ENDPOINT_METADATA
 			 ACCOUNT "identity?audience=test' shows what it says; a "

@@ -389,6 +389,53 @@ no_token_means_no_account_or_no_scopes(void **state _unused_)
 	assert_non_null(strstr(e.msg, "not enabled on this instance"));
 }
 
+/* --- GKE -------------------------------------------------------------------- */
+
+static void
+a_workload_identity_pool_is_no_account(void **state _unused_)
+{
+	static const char body[] = "{\"aliases\":[\"default\"],\"email\":"
+		"\"example.svc.id.goog\",\"scopes\":[]}";
+	struct http_response re = answer(200, body);
+	struct metadata_account a;
+	struct err e;
+
+	assert_true(metadata_account_response(&re, &a, &e) < 0);
+	assert_int_equal(e.kind, ERR_UNAVAILABLE);
+	assert_non_null(strstr(e.msg, "workload identity pool"));
+	assert_non_null(strstr(e.hint, "iam.gke.io/gcp-service-account=EMAIL"));
+}
+
+static void
+what_iam_says_by_the_metadata_server_is_a_denial(void **state _unused_)
+{
+	static const char *const words[] = {
+		"Unable to generate access token; IAM returned 403 Forbidden\n",
+		"Unable to generate access token; IAM returned 404 Not Found",
+	};
+	struct err e;
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		assert_int_equal(token_failure(answer(i ? 404 : 403, words[i]), &e),
+				 ERR_GOOGLE);
+		assert_int_equal(e.scope, ERR_SCOPE_ACCOUNT);
+		assert_non_null(strstr(e.msg, "IAM returned 40"));
+		assert_non_null(strstr(e.hint, "roles/iam.workloadIdentityUser"));
+		assert_null(strchr(e.msg, '\n'));
+	}
+}
+
+static void
+a_page_is_no_words_of_the_servers_own(void **state _unused_)
+{
+	struct err e;
+
+	token_failure(answer(403, "<html>IAM returned"), &e);
+	assert_null(strstr(e.msg, "IAM"));
+	token_failure(answer(403, "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJ4In0.c2ln"), &e);
+	assert_null(strstr(e.msg, "eyJhdWQi"));
+}
+
 /* --- plain values ----------------------------------------------------------- */
 
 static void
@@ -462,6 +509,9 @@ main(void)
 		cmocka_unit_test(a_token_that_cannot_be_used_may_pass),
 		cmocka_unit_test(a_denied_token_names_the_scopes),
 		cmocka_unit_test(no_token_means_no_account_or_no_scopes),
+		cmocka_unit_test(a_workload_identity_pool_is_no_account),
+		cmocka_unit_test(what_iam_says_by_the_metadata_server_is_a_denial),
+		cmocka_unit_test(a_page_is_no_words_of_the_servers_own),
 		cmocka_unit_test(a_value_is_its_bytes),
 		cmocka_unit_test(a_value_that_is_no_text_may_pass),
 		cmocka_unit_test(a_value_that_is_not_there_is_not_found),
