@@ -30,6 +30,7 @@ from iam import IamCredentials
 from iam_v1 import IamV1
 from iap import CREDENTIALS, ProtectedApplication, without_credentials
 from metadata import MetadataServer
+from places import PLACES
 from token_endpoint import TokenEndpoint
 from world import Settings, World
 
@@ -43,7 +44,8 @@ def parse_arguments():
     parser.add_argument("--at", action="append", default=[], type=service_at, metavar="SERVICE=ADDRESS:PORT",
                         help="where an https service is; 127.0.0.1 and any port where not given")
     parser.add_argument("--front", metavar="ADDRESS", help="all of it under Google's names, too, at its port 443")
-    parser.add_argument("--email", default=Settings.email)
+    parser.add_argument("--place", choices=PLACES, default="gce", help="where the machine is")
+    parser.add_argument("--email")
     parser.add_argument("--project", default=Settings.project)
     return parser.parse_args()
 
@@ -145,8 +147,9 @@ async def run(arguments, directory):
     if arguments.stdin:
         # A thread, because not everything that can be standard input can be polled.
         threading.Thread(target=wait_for_end_of_input, args=(loop, stop), daemon=True).start()
-    emulator = Emulator(directory, Settings(email=arguments.email, project=arguments.project),
-                        arguments.at)
+    settings = Settings(place=arguments.place, project=arguments.project,
+                        **{**PLACES[arguments.place].settings, **({"email": arguments.email} if arguments.email else {})})
+    emulator = Emulator(directory, settings, arguments.at)
     announcement = await emulator.start(arguments.metadata_address, arguments.metadata_port, arguments.front)
     print(json.dumps(announcement), flush=True)
     await stop.wait()

@@ -8,6 +8,7 @@ import json
 import urllib.parse
 
 import wire
+from places import GKE_ERRORS, PLACES
 
 TEXT = "application/text"
 JSON = "application/json"
@@ -72,23 +73,29 @@ class Gone(Exception):
 
 class MetadataServer:
     name = "metadata"
-    errors = ("no-service-account", "flavor")
+    errors = ("no-service-account", "flavor", *GKE_ERRORS)
 
     def __init__(self, world):
         self._world = world
+
+    def _place(self):
+        return PLACES[self._world.settings.place]
 
     # --- answers
 
     def response(self, status, content_type, body, etag=None, location=None):
         """Headers and their order as captured on VMs."""
         body = body.encode()
+        place = self._place()
         headers = [("Metadata-Flavor", "Google")] if self._world.settings.flavor else []
         headers += [("Location", location)] if location else []
         headers += [("Content-Type", content_type)]
         headers += [("ETag", etag)] if etag else []
-        headers += [("Date", self._world.date(self._world.settings.metadata_date_offset)), ("Server", "Metadata Server for VM"),
+        headers += [("Date", self._world.date(self._world.settings.metadata_date_offset)), ("Server", place.server),
                     ("Content-Length", str(len(body))),
                     ("X-XSS-Protection", "0"), ("X-Frame-Options", "SAMEORIGIN")]
+        if place.mesh:
+            headers = [(name.lower(), value) for name, value in reversed(headers) if name != "Date"]
         return wire.Response(status, headers, body)
 
     def value(self, content_type, body):
@@ -104,6 +111,9 @@ class MetadataServer:
     def error(self, reason, request):
         if reason == "no-service-account":
             return self.response(404, JSON, compact(NO_ACCOUNT))
+        if reason in GKE_ERRORS:
+            status, text = GKE_ERRORS[reason]
+            return self.response(status, "text/plain; charset=utf-8", text)
         return self._no_permission(request, "Missing Metadata-Flavor:Google header.")
 
     def _no_permission(self, request, why):
@@ -211,12 +221,16 @@ class MetadataServer:
 
     def _tree(self):
         """Everything there is to read. Directories are dicts; leaves are strings, integers or lists."""
-        settings = self._world.settings
+        settings, place = self._world.settings, self._place()
         accounts = {}
         if settings.service_account:
-            account = {"aliases": ["default"], "email": settings.email, "scopes": settings.scopes,
+            email = settings.email if settings.annotated else f"{settings.project}.svc.id.goog"
+            account = {"aliases": ["default"], "email": email, "scopes": settings.scopes,
                        "identity": IDENTITY, "token": TOKEN}
-            accounts = {settings.email: account, "default": account}
+            accounts = {email: account, "default": account}
+        project = {"numeric-project-id": settings.project_number, "project-id": settings.project}
+        if place.instance:
+            return {"instance": {**place.instance(settings), "service-accounts": accounts}, "project": project}
         return {
             "instance": {
                 "attributes": settings.attributes,
@@ -226,19 +240,18 @@ class MetadataServer:
                 "service-accounts": accounts,
                 "zone": f"projects/{settings.project_number}/zones/{settings.zone}",
             },
-            "project": {
-                "attributes": settings.project_attributes,
-                "numeric-project-id": settings.project_number,
-                "project-id": settings.project,
-            },
+            "project": {"attributes": settings.project_attributes, **project},
             "universe": {"universe-domain": settings.universe} if settings.universe is not None else {},
         }
 
     # --- tokens
 
     def _token(self, query):
-        """`scopes` is ignored, as Compute Engine does; no ETag."""
+        """`scopes` is ignored, as Compute Engine does, and honoured elsewhere; no ETag."""
         token = self._world.machine_access_token()
+        scopes = [scope for scope in query.get("scopes", "").split(",") if scope]
+        if scopes and not self._place().machine:
+            token = self._world.issue_access_token(token.email, scopes, self._world.settings.access_token_life)
         answer = {"access_token": token.value, "expires_in": int(token.expires - self._world.now()),
                   "token_type": "Bearer"}
         if query.get("alt") == "text":
@@ -249,14 +262,17 @@ class MetadataServer:
         world = self._world
         if not query.get("audience"):
             return self.response(400, HTML, "non-empty audience parameter required\n")
+        if not world.settings.annotated:
+            return self.error("gke-not-annotated", request)
         form, licenses = query.get("format", "standard"), query.get("licenses", "FALSE").upper()
         if form not in ("standard", "full") or licenses not in ("TRUE", "FALSE"):
             return self.response(400, HTML, "invalid format or licenses parameter\n")
         full = form == "full"
         claims = world.id_token_claims(query["audience"], world.settings.email,
                                        world.unique_id(world.settings.email),
-                                       with_email=full or world.settings.email_in_standard)
-        if full:
+                                       with_email=(full or world.settings.email_in_standard
+                                                   or not self._place().machine))
+        if full and self._place().machine:
             claims["google"] = {"compute_engine": self._compute_engine(licenses == "TRUE")}
         return self.response(200, HTML, world.sign_id_token(claims, request.fault))
 

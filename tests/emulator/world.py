@@ -11,6 +11,7 @@ import time
 from typing import Optional
 
 import keys
+from places import PLACES
 
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 ISSUER = "https://accounts.google.com"
@@ -22,6 +23,8 @@ class Settings:
     """What POST /set changes. Lists and objects are replaced as a whole."""
 
     # The machine
+    place: str = "gce"                      # or another one of places.PLACES
+    annotated: bool = True                  # on GKE: the pod's Kubernetes service account, with `email`
     email: str = "app-sa@example-proj-123.iam.gserviceaccount.com"
     unique_id: str = "113456789012345678901"
     service_account: bool = True
@@ -80,7 +83,7 @@ class Settings:
     certs_age: int = 120
 
 
-CHOICES = {"account_state": ("ok", "disabled", "deleted"), "iap_mode": ("today", "2018"),
+CHOICES = {"place": tuple(PLACES), "account_state": ("ok", "disabled", "deleted"), "iap_mode": ("today", "2018"),
            "user_state": ("ok", "revoked", "rapt_required", "invalid_rapt")}
 MAY_BE_NULL = ("universe", "iap_members", "grants")
 
