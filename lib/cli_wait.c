@@ -14,6 +14,7 @@
 #define ASK_MS		30000	/* longest single question */
 #define PAUSE_FIRST_MS	50	/* doubling up to ... */
 #define PAUSE_MAX_MS	2000
+#define SHORT_MS	1000	/* too little time to say that nobody answers */
 
 enum { OPT_TIMEOUT = CLI_OPT_OWN };
 
@@ -100,7 +101,7 @@ wait_for(const struct cli *cli, const char *audience, int seconds)
 {
 	int64_t end = now_ms() + (int64_t)seconds * 1000, left;
 	int pause = PAUSE_FIRST_MS, ms;
-	struct result last;
+	struct result last, before = { .r = 0 };
 
 	for (;;) {
 		left = end - now_ms();
@@ -112,6 +113,10 @@ wait_for(const struct cli *cli, const char *audience, int seconds)
 			ask_health(cli, ms, &last);
 		if (last.r >= 0)
 			return CLI_OK;
+		/* Who has answered before has only had no time for another. */
+		if (last.r == -ETIMEDOUT && ms < SHORT_MS && before.r < 0)
+			last = before;
+		before = last;
 		if (!may_pass(last.r))
 			return cli_fail(cli_exit_code(last.r), "%s", last.words);
 

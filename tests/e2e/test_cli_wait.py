@@ -84,6 +84,18 @@ def test_what_may_pass_is_waited_for_until_the_time_is_up(cli, fake, args):  # n
 
 
 @pytest.mark.parametrize("args", [(), (AUDIENCE,)])
+def test_words_are_the_last_ones_that_were_said(cli, fake, args):  # noqa: F811
+    """And not that there was no answer in the last millisecond."""
+    def once(request):
+        asked.append(request)
+        return answer(503, "because\n", "unavailable") if len(asked) == 1 else FakeAgent.HANG
+    asked = []
+    result = cli("wait", "--timeout=1", *args, socket=fake(once).socket)
+    assert result.returncode == 8
+    assert result.stderr == "gce-oidc: not within 1 s: because\n"
+
+
+@pytest.mark.parametrize("args", [(), (AUDIENCE,)])
 @pytest.mark.parametrize("seconds", [1, 2147484])       # the other in ms is no int
 def test_the_agents_wish_for_a_pause_is_heard(cli, fake, args, seconds):  # noqa: F811
     agent = fake(answer(503, "later\n", "unavailable", Retry_After=seconds))
