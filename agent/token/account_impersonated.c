@@ -11,6 +11,7 @@ struct account_impersonated {
 	struct account base;
 	struct account_wait *wait;	/* for the caller's access token */
 	struct token *bearer;
+	bool fresh_bearer;		/* a refused one was replaced already */
 	struct http_call *call;
 };
 
@@ -46,15 +47,23 @@ ask(struct account_impersonated *m, struct token *bearer, struct err *e)
 }
 
 static int
+ask_bearer(struct account_impersonated *m, struct err *e)
+{
+	struct token *t;
+	int r = account_access_token(m->base.caller, &m->base.access_deadline,
+				     on_bearer, m, &t, &m->wait, e);
+
+	return r > 0 ? ask(m, t, e) : r;
+}
+
+static int
 impersonated_ask_access(struct account *a, struct err *e)
 {
 	struct account_impersonated *m =
 		container_of(a, struct account_impersonated, base);
-	struct token *t;
-	int r = account_access_token(a->caller, &a->access_deadline, on_bearer, m,
-				     &t, &m->wait, e);
 
-	return r > 0 ? ask(m, t, e) : r;
+	m->fresh_bearer = false;
+	return ask_bearer(m, e);
 }
 
 static void
@@ -100,9 +109,15 @@ on_access(void *userdata, const struct http_response *re,
 	clock_learn(m->base.clock, re);
 	if (read_access(&m->base, re, &text, &life, &e) >= 0)
 		return account_access_came(&m->base, text, life);
-	/* It died early: whoever asks again gets a fresh one. */
-	if (e.status == 401)
+	if (e.status == 401) {
+		/* It died early: one fresh one, once. */
 		account_drop_token(m->base.caller, m->bearer);
+		if (!m->fresh_bearer) {
+			m->fresh_bearer = true;
+			if (ask_bearer(m, &e) >= 0)
+				return;
+		}
+	}
 	e.status = 0;
 	account_access_failed(&m->base, &e);
 }

@@ -295,7 +295,7 @@ it_waits_for_a_caller_that_is_still_sought(void **state)
 }
 
 static void
-a_callers_token_that_is_refused_is_not_used_again(void **state)
+a_callers_token_that_is_refused_is_replaced_once(void **state)
 {
 	struct world *w = *state;
 	struct account *a = add_billing(w, NULL);
@@ -303,14 +303,34 @@ a_callers_token_that_is_refused_is_not_used_again(void **state)
 	find(w);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
 	fake_say_once(w->iam, GENERATE, 401, VEC_B5_BODY);
-	ask(w, a);
-	RUN_UNTIL(w->event, w->called);
-	assert_int_equal(w->e.kind, ERR_UNAVAILABLE);
-	assert_int_equal(w->e.status, 0);
 	say_generated(w, "made", 3600);
 	ask(w, a);
 	RUN_UNTIL(w->event, w->called);
+	assert_non_null(w->token);
 	assert_int_equal(fake_count_of(w->mds, TOKEN), 2);
+	assert_int_equal(fake_count_of(w->iam, GENERATE), 2);
+}
+
+static void
+a_callers_token_that_is_refused_twice_is_unavailable(void **state)
+{
+	struct world *w = *state;
+	struct account *a = add_billing(w, NULL);
+
+	find(w);
+	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
+	fake_say(w->iam, GENERATE, 401, VEC_B5_BODY);
+	ask(w, a);
+	RUN_UNTIL(w->event, w->called);
+	assert_null(w->token);
+	assert_int_equal(w->e.kind, ERR_UNAVAILABLE);
+	assert_int_equal(w->e.status, 0);
+	assert_int_equal(fake_count_of(w->iam, GENERATE), 2);
+	/* Neither of the two is used again. */
+	say_generated(w, "made", 3600);
+	ask(w, a);
+	RUN_UNTIL(w->event, w->called);
+	assert_int_equal(fake_count_of(w->mds, TOKEN), 3);
 }
 
 static void
@@ -404,7 +424,8 @@ main(void)
 		TEST(its_access_token_is_asked_for_by_its_callers),
 		TEST(along_a_chain_each_ones_is_asked_for_by_the_one_before),
 		TEST(it_waits_for_a_caller_that_is_still_sought),
-		TEST(a_callers_token_that_is_refused_is_not_used_again),
+		TEST(a_callers_token_that_is_refused_is_replaced_once),
+		TEST(a_callers_token_that_is_refused_twice_is_unavailable),
 		TEST(where_the_caller_is_none_it_has_no_token),
 		TEST(its_access_token_lives_no_longer_by_a_clock_that_is_behind),
 		TEST(it_has_none_while_nobody_can_say_what_time_it_is),
