@@ -416,6 +416,39 @@ a_request_does_not_live_on_in_a_child(void **state)
 	rmdir(dir);
 }
 
+/* In a process of its own, which cannot change back. */
+static int
+ask_as_another(char *path)
+{
+	struct conn c;
+	int fd = start_request(&c, path), as = seteuid(4711);
+	bool ended = conn_step(&c) == -ENOTCONN && conn_fd(&c) == -1;
+
+	close(fd);
+	return as < 0 ? 77 : ended ? 0 : 1;
+}
+
+static void
+a_request_does_not_live_on_as_another_user(void **state)
+{
+	char dir[] = "/tmp/test-conn.XXXXXX", path[64];
+	int status = -1;
+	pid_t pid;
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/sock", dir);
+	pid = fork();
+	if (pid == 0)
+		_exit(ask_as_another(path));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	unlink(path);
+	rmdir(dir);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+		skip();		/* not root, who could be another */
+	assert_int_equal(status, 0);
+}
+
 static void
 a_path_that_does_not_fit_is_refused(void **state)
 {
@@ -450,6 +483,7 @@ main(void)
 		cmocka_unit_test(query_values_are_encoded_byte_by_byte),
 		cmocka_unit_test(nobody_at_the_socket_is_said_with_the_path),
 		cmocka_unit_test(a_request_does_not_live_on_in_a_child),
+		cmocka_unit_test(a_request_does_not_live_on_as_another_user),
 		cmocka_unit_test(a_path_that_does_not_fit_is_refused),
 	};
 
