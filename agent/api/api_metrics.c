@@ -84,7 +84,8 @@ add_connections(struct metrics *m, const struct http_server_counts *s)
 	one(m, METRICS_COUNTER, PREFIX "malformed_requests", NULL,
 	    "What came over a connection and was no request.", s->malformed);
 	one(m, METRICS_GAUGE, PREFIX "buffers_bytes", "bytes",
-	    "Held for requests and answers that are not whole.", s->buffers);
+	    "Held for requests and answers that are not whole, and for signatures.",
+	    s->buffers);
 }
 
 static void

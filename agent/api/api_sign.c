@@ -3,6 +3,7 @@
 /* /v1/jwt and /v1/sign: what an account signs for a caller.  Each is a request of
    the caller's own to Google, and counts as a new token does. */
 
+#include <errno.h>
 #include <string.h>
 
 #include "api/requests.h"
@@ -32,7 +33,7 @@ struct signature_wait {
 	const struct flow_context *ctx;	/* once that is known */
 	enum policy_kind kind;
 	uint64_t owner, deadline;
-	size_t cost;			/* charged to the client's peer */
+	size_t cost;			/* charged for it */
 };
 
 static size_t
@@ -44,7 +45,7 @@ cost_of(size_t len)
 static void
 wait_free(struct signature_wait *w)
 {
-	(void)client_charge(w->api->clients, request_client(w->x), w->cost, 0);
+	(void)http_exchange_charge(w->x, w->cost, 0);
 	account_wait_free(w->account_wait);
 	signing_free(w->signing);
 	claims_free(w->claims);
@@ -89,8 +90,8 @@ check_policy(struct signature_wait *w, const struct flow_context *ctx, bool cold
 	return request_check(w->api, w->x, &q, cold, e);
 }
 
-/* The policy has just said yes.  The exchange is gone once it is answered: what is
-   charged to its client is given back before. */
+/* The policy has just said yes.  The exchange is gone once it is answered: what it
+   was charged with is given back before. */
 static void
 send_signature(struct signature_wait *w, const char *key_id, const char *text)
 {
@@ -189,6 +190,23 @@ ask_account(struct signature_wait *w)
 	http_exchange_on_gone(w->x, on_gone, w);
 }
 
+static int
+charge(struct signature_wait *w, size_t cost, struct err *e)
+{
+	int r = http_exchange_charge(w->x, 0, cost);
+
+	if (r >= 0)
+		w->cost = cost;
+	else if (r == -EDQUOT)
+		r = err_set(e, ERR_BUSY, "this peer has as much to be signed as it "
+			    "may (1 MiB of buffers); ask again when some of it is");
+	else
+		r = err_set(e, ERR_BUSY, "all peers together have as much to be "
+			    "signed as they may (16 MiB of buffers); ask again when "
+			    "some of it is");
+	return r;
+}
+
 /* Parameters and body are well; the claims are taken over. */
 static void
 reply_signature(struct api *a, struct http_exchange *x, enum policy_kind kind,
@@ -207,12 +225,8 @@ reply_signature(struct api *a, struct http_exchange *x, enum policy_kind kind,
 	if (request_param(x, "account", &account, &e) < 0 ||
 	    request_deadline(a, x, &w->deadline, &e) < 0)
 		return wait_fail(w, &e);
-	if (!client_charge(a->clients, request_client(x), 0, cost_of(body.len))) {
-		err_set(&e, ERR_BUSY, "this peer has as much to be signed as it "
-			"may (1 MiB of buffers); ask again when some of it is");
+	if (charge(w, cost_of(body.len), &e) < 0)
 		return wait_fail(w, &e);
-	}
-	w->cost = cost_of(body.len);
 	w->account = account ? TAKE_PTR(account) : xstrdup("default");
 	if (!claims) {
 		w->bytes = xmemdup(body.p, body.len);

@@ -200,6 +200,12 @@ http_exchange_server(const struct http_exchange *x)
 	return x->server;
 }
 
+int
+http_exchange_charge(struct http_exchange *x, size_t old, size_t new)
+{
+	return held_charge(exchange_conn(x), old, new);
+}
+
 void
 http_exchange_on_gone(struct http_exchange *x, void (*gone)(void *userdata),
 		      void *userdata)

@@ -155,6 +155,12 @@ void *http_exchange_note(const struct http_exchange *x);	/* or NULL */
 bool http_exchange_keeps(const struct http_exchange *x);
 void http_exchange_keep(struct http_exchange *x, void *note);
 
+/* Something that a handler holds for the request counts as its connection's buffers
+   do: new bytes in place of old ones.  -ENOBUFS where all have too many then,
+   -EDQUOT where its peer has, and nothing is counted (never where it shrinks).  To
+   be given back before the exchange is gone. */
+int http_exchange_charge(struct http_exchange *x, size_t old, size_t new);
+
 /* Called if the client leaves before the answer; the exchange is gone then, and
    whatever the answer would have needed is to be dropped. */
 void http_exchange_on_gone(struct http_exchange *x, void (*gone)(void *userdata),

@@ -2,8 +2,10 @@
 """/v1/jwt and /v1/sign: what the account signs for a caller."""
 
 import base64
+import contextlib
 import itertools
 import json
+import re
 import select
 import time
 
@@ -14,6 +16,7 @@ from loopback import start_loopback  # noqa: F401 # a fixture
 from raw_http import Wire, request
 from signing import (BYTES, EMAIL, JWT, account_verifies, ask_jwt, ask_signature, post, refused, rule)
 from steps import ACCESS, ACCOUNT, HURRY, SIGNATURE, steps, warm_up
+from test_shares import connect_as, two_users
 
 HOP = "hop-sa@example-proj-123.iam.gserviceaccount.com"
 BILLING = "billing@example-proj-123.iam.gserviceaccount.com"
@@ -346,6 +349,28 @@ def test_one_peer_has_a_share_of_what_is_held_for_signatures(agent, emulator):
     for connection in waiting:
         connection.close()
     assert ask_signature(agent, b"x" * 60000).status == 200
+
+
+@two_users
+def test_all_peers_have_a_total_of_what_is_held_for_signatures(start_agent, emulator):
+    agent = start_agent(HURRY, rules=ALL + rule("monitor", name="sees"))
+    assert ask_signature(agent, V4).status == 200
+    hang = emulator.fault("iam", "hang")
+    with contextlib.ExitStack() as stack:
+        # Four each, of a quarter of a MiB: more peers than the 16 MiB have room for.
+        wires = [stack.enter_context(connect_as(agent, 12000 + i // 4)) for i in range(4 * 18)]
+        for it in wires:
+            it.send(request("/v1/sign", f"Content-Type: {BYTES}", "Prefer: wait=120", method="POST",
+                            body=b"x" * 60000))
+        first = wait_for(lambda: select.select([it.sock for it in wires], [], [], 0)[0], "no more room")[0]
+        answer = next(it for it in wires if it.sock is first).answer()
+        assert (answer.status, answer["Gce-Oidc-Error"]) == (429, "busy"), answer.body
+        assert b"all peers together" in answer.body or b"all connections together" in answer.body
+        [held] = re.findall(r"^gce_oidc_agent_buffers_bytes (\d+)$", agent.get("/metrics").text, re.MULTILINE)
+        assert 15 << 20 < int(held) <= 16 << 20
+        assert ask_signature(agent, b"x" * 60000).status == 429
+    emulator.unfault(id=hang)
+    wait_for(lambda: ask_signature(agent, b"x" * 60000).status == 200, "there is room again")
 
 
 def test_signatures_count_for_the_rate_of_their_peer(start_agent):

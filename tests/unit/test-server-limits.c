@@ -319,6 +319,45 @@ buffers_have_a_budget(void **state _unused_)
 }
 
 static void
+what_a_handler_holds_is_of_the_same_budget(void **state _unused_)
+{
+	struct http_server_options o = roomy();
+	struct http_server_counts n;
+	struct fixture *f;
+	int a, b;
+
+	o.max_buffers = 8192;
+	f = start(&o);
+	a = client(f);
+	say(f, a, ASK("/later"));
+	UNTIL(f, f->n_waiting == 1);
+	assert_int_equal(http_exchange_charge(f->waiting[0], 0, 8193), -ENOBUFS);
+	assert_int_equal(http_exchange_charge(f->waiting[0], 0, 8192), 0);
+	http_server_count(f->server, &n);
+	assert_int_equal(n.buffers, 8192);
+	assert_int_equal(f->charged, 8192);
+	b = client(f);
+	say(f, b, POST("4000"));
+	expect_refusal(f, b, 429);
+
+	assert_int_equal(http_exchange_charge(f->waiting[0], 8192, 1), 0);
+	f->charge_max = 100;
+	assert_int_equal(http_exchange_charge(f->waiting[0], 1, 101), -EDQUOT);
+	f->charge_max = 0;
+	assert_int_equal(http_exchange_charge(f->waiting[0], 1, 0), 0);
+	b = client(f);
+	say(f, b, POST("4000"));
+	settle(f);
+	http_server_count(f->server, &n);
+	assert_true(n.buffers > 0);
+	later(f, 0);
+	expect(f, a, HELLO);
+	close(a);
+	close(b);
+	server_stop(f);
+}
+
+static void
 who_is_not_admitted_is_told_why(void **state _unused_)
 {
 	struct http_server_options o = roomy();
@@ -521,6 +560,7 @@ main(void)
 		cmocka_unit_test(one_connection_too_many_is_told_so),
 		cmocka_unit_test(far_too_many_connections_are_turned_away_at_once),
 		cmocka_unit_test(buffers_have_a_budget),
+		cmocka_unit_test(what_a_handler_holds_is_of_the_same_budget),
 		cmocka_unit_test(who_is_not_admitted_is_told_why),
 		cmocka_unit_test(draining_without_connections_is_done_at_once),
 		cmocka_unit_test(draining_waits_for_what_is_asked_already),
