@@ -202,8 +202,8 @@ charge(struct signature_wait *w, size_t cost, struct err *e)
 			    "may (1 MiB of buffers); ask again when some of it is");
 	else
 		r = err_set(e, ERR_BUSY, "all peers together have as much to be "
-			    "signed as they may (16 MiB of buffers); ask again when "
-			    "some of it is");
+			    "signed as they may (16 MiB of buffers); ask again "
+			    "when some of it is");
 	return r;
 }
 
