@@ -17,6 +17,7 @@ GOOGLE_TRIES = 4
 NEAR_LIFE = 12          # seconds; of tokens that are near their end from the start
 FRESH = 20              # a demand that such a token does not meet
 FULL_LIFE = 3600
+REFRESH_PAUSE = 0.5     # after a refresh that has failed
 
 TIMING = f"""
 [upstream]
@@ -61,7 +62,7 @@ unavailable = {int(UNAVAILABLE * 1000)}ms
 unavailable-max = {int(UNAVAILABLE_MAX * 1000)}ms
 linger = 1800ms
 certs-early = 0
-refresh-pause = 500ms
+refresh-pause = {int(REFRESH_PAUSE * 1000)}ms
 wish = {NEAR_LIFE + 3}s
 brand-new = 0
 wait = {int(WAIT * 1000)}ms
