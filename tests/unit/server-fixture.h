@@ -27,7 +27,7 @@
 #include "http/server.h"
 
 #define BIG		(1024 * 1024)
-#define DEADLINE_SEC	10
+#define DEADLINE_SEC	60
 
 #define EVERY		"Metadata-Flavor: Google\r\n"
 #define HELLO_LINES	"Date: DATE\r\nContent-Length: 6\r\n" \

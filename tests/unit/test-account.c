@@ -592,10 +592,12 @@ static void
 a_wait_that_ends_tells_the_last_failure(void **state)
 {
 	struct world *w = *state;
-	struct waiter x = { .deadline = fake_now() + 20 * MS };
+	struct waiter x = { 0 };
 
 	fake_say(w->mds, WHO, 503, "");
 	begin(w);
+	RUN_UNTIL(w->event, account_last_error(w->a));
+	x.deadline = fake_now() + 20 * MS;
 	assert_int_equal(wait_found(w, &x), 0);
 	RUN_UNTIL(w->event, x.called);
 	assert_int_equal(x.e.kind, ERR_UNAVAILABLE);

@@ -21,7 +21,8 @@
 #include "http/client.h"
 
 #define MSEC		USEC_PER_MSEC
-#define PATIENCE	(10 * USEC_PER_SEC)	/* a test that waits longer fails */
+#define PATIENCE	(60 * USEC_PER_SEC)	/* a test that waits longer fails */
+#define SOON		(500 * MSEC)		/* time for a request to get there */
 #define MAX_BODY	1000
 #define STEPS_MAX	32
 
@@ -658,7 +659,7 @@ two_timeouts_in_one_tick_are_both_reported(void **state _unused_)
 {
 	script(NULL, THEN_HANG);
 	script(NULL, THEN_HANG);
-	deadline = now() + 30 * MSEC;
+	deadline = now() + SOON;
 	start(&out[0]);
 	start(&out[1]);
 	run_until(2);
@@ -729,7 +730,7 @@ static void
 an_answer_that_stops_half_way_is_waited_for_by_name(void **state _unused_)
 {
 	script("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", THEN_HANG);
-	deadline = now() + 30 * MSEC;
+	deadline = now() + SOON;
 	start(&out[0]);
 	run_until(1);
 	assert_failed(&out[0], ERR_TIMEOUT, "the rest of its answer");
@@ -769,16 +770,17 @@ static void
 a_deadline_that_moves_away_lets_the_try_go_on(void **state _unused_)
 {
 	sd_event_source *late = NULL;
+	uint64_t first = now() + SOON;
 
 	script(NULL, THEN_HANG);
 	server.on_request = move_deadline_away;
-	deadline = now() + 40 * MSEC;
+	deadline = first;
 	start(&out[0]);
 	while (server.n_requests == 0)
 		assert_true(sd_event_run(event, PATIENCE) > 0);
 	/* Answered only after the first deadline. */
 	assert_true(sd_event_add_time(event, &late, CLOCK_BOOTTIME,
-				      now() + 80 * MSEC, 1, on_answer_late,
+				      first + 40 * MSEC, 1, on_answer_late,
 				      &server.connections[0]->fd) >= 0);
 	run_until(1);
 	sd_event_source_disable_unref(late);
@@ -840,7 +842,7 @@ waiting_for_a_free_connection_ends_at_the_deadline(void **state _unused_)
 {
 	script(NULL, THEN_HANG);
 	opt.host_connections = 1;
-	deadline = now() + 60 * MSEC;
+	deadline = now() + SOON;
 	start(&out[0]);
 	start(&out[1]);
 	start(&out[2]);

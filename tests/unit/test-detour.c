@@ -19,7 +19,7 @@
 #include "fake-metadata.h"
 
 #define FILL		4
-#define PATIENCE	(20 * USEC_PER_SEC)
+#define PATIENCE	(60 * USEC_PER_SEC)
 
 static sd_event *event;
 static struct fake *second;
