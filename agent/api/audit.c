@@ -5,12 +5,16 @@
 #include <sys/queue.h>
 
 #include "api/audit.h"
+#include "api/audit_strangers.h"
 #include "base/hash.h"
 #include "base/table.h"
 #include "base/text.h"
 
 /* Whom the table of peers has no room for. */
 #define REST	(UINT64_MAX - 1)
+
+/* One uid's part of the strangers' bucket: an eighth. */
+#define STRANGERS	8
 
 TAILQ_HEAD(seen_list, audit_seen);
 
@@ -52,6 +56,7 @@ struct audit {
 	struct hash_key key_a, key_b;
 	struct table peers, seen;
 	struct audit_peer rest;
+	struct audit_strangers strangers;
 	TAILQ_HEAD(, audit_peer) order;
 	struct seen_list all;
 };
@@ -82,16 +87,29 @@ audit_new(const struct audit_options *o, audit_write_fn *write, void *userdata)
 
 /* --- lines ------------------------------------------------------------------ */
 
+static bool
+bucket_take(uint64_t *full_at, uint64_t now, uint64_t each_usec, unsigned burst)
+{
+	uint64_t then = MAX(*full_at, now) + each_usec;
+
+	if (then > now + each_usec * burst)
+		return false;
+	*full_at = then;
+	return true;
+}
+
 /* May this peer have a line more? */
 static bool
-peer_take(const struct audit *a, struct audit_peer *p, uint64_t now)
+peer_take(struct audit *a, struct audit_peer *p, const struct audit_who *who,
+	  uint64_t now)
 {
-	uint64_t full_at = MAX(p->full_at, now) + a->opt.each_usec;
+	const struct audit_options *o = &a->opt;
 
-	if (full_at > now + a->opt.each_usec * a->opt.burst)
+	if (p->owner == AUDIT_STRANGERS &&
+	    !bucket_take(audit_strangers_bucket(&a->strangers, who->uid, now), now,
+			 o->each_usec * STRANGERS, MAX(o->burst / STRANGERS, 1U)))
 		return false;
-	p->full_at = full_at;
-	return true;
+	return bucket_take(&p->full_at, now, o->each_usec, o->burst);
 }
 
 static void
@@ -164,7 +182,7 @@ seen_forget(struct audit *a, struct audit_seen *s, uint64_t now)
 {
 	struct audit_peer *p = s->peer;
 
-	if (s->count > 0 && peer_take(a, p, now))
+	if (s->count > 0 && peer_take(a, p, &s->event.who, now))
 		seen_write(a, p, s);
 	else if (s->count > 0)
 		peer_leave_out(p, &s->event.who, &p->left.grants, s->count);
@@ -404,7 +422,7 @@ audit_granted(struct audit *a, const struct audit_event *event, uint64_t now,
 	if (kind_is_strong(event->kind))
 		return peer_write_event(a, p, AUDIT_GRANT, event, NULL);
 	if (a->opt.mode == AUDIT_ALL) {
-		if (peer_take(a, p, now))
+		if (peer_take(a, p, &event->who, now))
 			return peer_write_event(a, p, AUDIT_GRANT, event, NULL);
 		return peer_leave_out(p, &event->who, &p->left.grants, 1);
 	}
@@ -415,7 +433,7 @@ audit_granted(struct audit *a, const struct audit_event *event, uint64_t now,
 	seen_set(s, event);
 	s->used = true;
 	s->count++;
-	if (now >= s->due && peer_take(a, p, now)) {
+	if (now >= s->due && peer_take(a, p, &event->who, now)) {
 		seen_write(a, p, s);
 		s->due = now + a->opt.repeat_usec;
 	}
@@ -431,7 +449,7 @@ audit_denied(struct audit *a, const struct audit_event *event, bool served,
 	if (a->opt.mode == AUDIT_NONE)
 		return;
 	p = peer_of(a, event->owner, now);
-	if (peer_take(a, p, now))
+	if (peer_take(a, p, &event->who, now))
 		peer_write_event(a, p, served ? AUDIT_WOULD_DENY : AUDIT_DENY,
 				 event, words);
 	else

@@ -4,10 +4,11 @@
 /* Which grants and denials are worth a line.  Pure: events in, lines out.
 
    Each peer has a bucket of lines, so that nobody floods the log nor takes another
-   peer's lines; all strangers together are one peer, and so are those for whom the
-   table has no room.  What gets no line is counted, and the peer's next line says
-   how much that was.  Grants of jwt, access, sign, sign-any and admin always get a
-   line of their own, whatever else is full.
+   peer's lines.  All strangers together are one peer, of whose bucket no uid has
+   more than an eighth, and those for whom the table has no room are one.  What gets
+   no line is counted, and the peer's next line says how much that was.  Grants of
+   jwt, access, sign, sign-any and admin always get a line of their own, whatever
+   else is full.
 
    Kinds id and monitor, mode new: a grant gets a line when its peer gets this
    account, kind and audience for the first time, then at most one in repeat_usec,

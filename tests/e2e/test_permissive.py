@@ -119,6 +119,15 @@ def test_would_denials_of_strangers_share_a_bucket(start, journal):  # noqa: F81
     assert any("that would be denied" in line["MESSAGE"] for line in journal.read("sum"))
 
 
+def test_chatty_stranger_leaves_lines_to_other_strangers(start, journal):  # noqa: F811
+    rules = Rules(start("policy = permissive\n", WEB))
+    for _ in range(20):         # a socket holds few lines at a time
+        assert set(rules.tokens(*[B] * 5, uid=STRANGER)) == {200}
+        journal.read("would-deny")
+    assert rules.tokens(B, uid=STRANGER + 1) == [200]
+    assert [line["PEER_UID"] for line in journal.read("would-deny")][-1:] == [str(STRANGER + 1)]
+
+
 def test_whoami_and_explain_say_would_be_denied(permissive, build_dir):
     rules = permissive()
     me = json.loads(rules.ask(f"/v1/whoami?audience={B}", uid=1000)[0][2])

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "api/audit.h"
+#include "api/audit_strangers.h"
 #include "base/text.h"
 
 #define START	(1000 * USEC_PER_SEC)
@@ -100,6 +101,16 @@ deny(struct audit *a, const char *audience, uint64_t owner, uint64_t now)
 	struct audit_event event = event_of(POLICY_ID, audience, owner);
 
 	audit_denied(a, &event, false, "no rule", now);
+}
+
+/* One of the strangers, served by a permissive policy. */
+static void
+stranger(struct audit *a, uid_t uid, uint64_t now)
+{
+	struct audit_event event = event_of(POLICY_ID, "a", AUDIT_STRANGERS);
+
+	event.who.uid = uid;
+	audit_denied(a, &event, true, "no rule", now);
 }
 
 static void
@@ -294,8 +305,8 @@ a_flood_takes_no_other_peers_lines(void **state _unused_)
 
 	for (int i = 0; i < 100; i++)
 		deny(a, "a", 1, START);
-	for (int i = 0; i < 100; i++)
-		deny(a, "a", AUDIT_STRANGERS, START);
+	for (uid_t i = 0; i < 100; i++)
+		stranger(a, i, START);
 	assert_int_equal(said.n, 2 * BURST);
 	said.n = 0;
 	deny(a, "a", 2, START);
@@ -303,6 +314,57 @@ a_flood_takes_no_other_peers_lines(void **state _unused_)
 	grant(a, POLICY_ID, "a", 2, START);
 	assert_said("grant id x1 a uid 2");
 	audit_free(a, START + HOUR);
+}
+
+static struct audit *
+audit_with_burst(unsigned burst)
+{
+	said.n = 0;
+	return audit_new(&(struct audit_options){
+		.mode = AUDIT_DENIED, .entries = 1, .per_peer = 1, .peers = 1,
+		.each_usec = USEC_PER_SEC, .burst = burst,
+	}, on_line, &said);
+}
+
+/* It has an eighth of the strangers' bucket, and of what drips into it. */
+static void
+a_chatty_stranger_leaves_lines_to_other_strangers(void **state _unused_)
+{
+	struct audit *a = audit_with_burst(16);
+
+	for (unsigned i = 0; i < 100; i++)
+		stranger(a, 1, START);
+	assert_int_equal(said.n, 2);
+	for (unsigned i = 1; i <= 100; i++)
+		stranger(a, 1, START + i * USEC_PER_SEC);
+	assert_int_equal(said.n, 2 + 100 / 8);
+	said.n = 0;
+	stranger(a, 2, START + 100 * USEC_PER_SEC);
+	assert_int_equal(said.n, 1);
+	assert_non_null(strstr(said.text[0], "would id x1 a uid 2: no rule left "));
+	audit_free(a, START + HOUR);
+}
+
+/* Uids come back when their bucket is full, and there is room for them again. */
+static void
+strangers_that_cannot_be_told_apart_have_one_part(void **state _unused_)
+{
+	struct audit *a = audit_with_burst(160);
+
+	for (unsigned round = 0; round < 3; round++) {
+		uint64_t now = START + round * HOUR;
+
+		said.n = 0;
+		for (uid_t i = 0; i < AUDIT_STRANGERS_TOLD; i++)
+			stranger(a, i, now);
+		assert_int_equal(said.n, AUDIT_STRANGERS_TOLD);
+		for (uid_t i = 1000; i < 2000; i++)
+			stranger(a, i, now);
+		assert_int_equal(said.n, AUDIT_STRANGERS_TOLD + 160 / 8);
+		stranger(a, 5, now);
+		assert_int_equal(said.n, AUDIT_STRANGERS_TOLD + 160 / 8 + 1);
+	}
+	audit_free(a, START + 9 * HOUR);
 }
 
 /* Each table and bucket is full. */
@@ -499,6 +561,8 @@ main(void)
 		cmocka_unit_test(what_would_be_denied_is_audited_as_denials_are),
 		cmocka_unit_test(in_mode_all_grants_are_summed_as_denials_are),
 		cmocka_unit_test(a_flood_takes_no_other_peers_lines),
+		cmocka_unit_test(a_chatty_stranger_leaves_lines_to_other_strangers),
+		cmocka_unit_test(strangers_that_cannot_be_told_apart_have_one_part),
 		cmocka_unit_test(strong_kinds_always_have_a_line_of_their_own),
 		cmocka_unit_test(first_sight_without_a_line_is_made_up_for),
 		cmocka_unit_test(many_audiences_push_out_their_own_peers_only),
