@@ -22,7 +22,7 @@
 
 #define MSEC		USEC_PER_MSEC
 #define PATIENCE	(60 * USEC_PER_SEC)	/* a test that waits longer fails */
-#define SOON		(500 * MSEC)		/* time for a request to get there */
+#define SOON		(500 * MSEC)	/* time for a request to get there */
 #define MAX_BODY	1000
 #define STEPS_MAX	32
 
