@@ -252,6 +252,30 @@ check_type(const struct http_exchange *x, const char *type, struct err *e)
 			      type);
 }
 
+/* Before anything is made of what it sends: could this peer have anything of the
+   kind at all?  What is no name may be the email of default. */
+static int
+check_kind(struct api *a, struct http_exchange *x, enum policy_kind kind,
+	   struct err *e)
+{
+	struct peer *peer = &request_client(x)->peer;
+	const struct flow_context *ctx = NULL;
+	_cleanup_(freep) char *account = NULL;
+	struct policy_query q = { .kind = kind };
+	int r = request_param(x, "account", &account, e);
+	bool given;
+
+	if (r < 0)
+		return r;
+	if (account)
+		ctx = accounts_find(a->ctx.accounts, account);
+	q.account = context_name(ctx ?: accounts_default(a->ctx.accounts));
+	given = policy_gives_kind(a->ctx.policy, peer, a->ctx.host, kind,
+				  q.account);
+	peer_trim(peer);
+	return given ? 0 : request_check(a, x, &q, false, e);
+}
+
 void
 v1_jwt(struct api *a, struct http_exchange *x)
 {
@@ -260,6 +284,7 @@ v1_jwt(struct api *a, struct http_exchange *x)
 	struct err e;
 
 	if (check_type(x, "application/json", &e) < 0 ||
+	    check_kind(a, x, POLICY_JWT, &e) < 0 ||
 	    claims_read(body.p, body.len, accounts_default(a->ctx.accounts)->at,
 			a->opt.max_audience, &claims, &e) < 0)
 		return reply_error(x, &e);

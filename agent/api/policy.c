@@ -239,21 +239,27 @@ any_rule_gives(const struct policy *p, bool deny, struct peer *peer,
 }
 
 bool
+policy_gives_kind(const struct policy *p, struct peer *peer,
+		  const struct peer_host *host, enum policy_kind kind,
+		  const char *account)
+{
+	const struct policy_query q = { .kind = kind, .account = account };
+
+	if (!any_rule_gives(p, false, peer, host, &q) &&
+	    !(p->permissive && kind == POLICY_ID && peer->known))
+		return false;
+	return !any_rule_gives(p, true, peer, host, &q);
+}
+
+bool
 policy_gives(const struct policy *p, struct peer *peer,
 	     const struct peer_host *host, const char *account)
 {
-	for (int kind = 0; kind < POLICY_KINDS; kind++) {
-		struct policy_query q = { .kind = (enum policy_kind)kind,
-					  .account = account };
-
-		if (kind == POLICY_MONITOR || kind == POLICY_ADMIN)
-			continue;
-		if (!any_rule_gives(p, false, peer, host, &q) &&
-		    !(p->permissive && kind == POLICY_ID && peer->known))
-			continue;
-		if (!any_rule_gives(p, true, peer, host, &q))
+	for (int kind = 0; kind < POLICY_KINDS; kind++)
+		if (kind != POLICY_MONITOR && kind != POLICY_ADMIN &&
+		    policy_gives_kind(p, peer, host, (enum policy_kind)kind,
+				      account))
 			return true;
-	}
 	return false;
 }
 

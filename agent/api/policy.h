@@ -112,6 +112,11 @@ size_t policy_near(const struct policy *p, const struct peer *peer,
 bool policy_gives(const struct policy *p, struct peer *peer,
 		  const struct peer_host *host, const char *account);
 
+/* The same of one kind: may it have some audience, or scopes? */
+bool policy_gives_kind(const struct policy *p, struct peer *peer,
+		       const struct peer_host *host, enum policy_kind kind,
+		       const char *account);
+
 /* Does an allow rule name this peer by its unit?  Then the peer counts for that,
    else for its uid.  Reads facts as such rules ask for them. */
 bool policy_names_unit(const struct policy *p, struct peer *peer,

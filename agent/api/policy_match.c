@@ -284,13 +284,18 @@ const char *
 policy_rule_missing_key(const struct policy_rule *r, const struct peer *peer,
 			const struct policy_query *q)
 {
-	const char *missing = NULL;
+	const char *missing = NULL, *unsaid = NULL;
 	unsigned n = 0;
 
 	if (r->deny || policy_rule_is_void(r) || !(r->kinds & RULE_KIND(q->kind)))
 		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(what_keys); i++)
-		if (!what_keys[i].matches(r, q)) {
+		if (what_keys[i].matches(r, q)) {
+			continue;
+		} else if (what_keys[i].matches == audience_matches &&
+			   !q->audience) {
+			unsaid = what_keys[i].name;	/* not known to miss */
+		} else {
 			missing = what_keys[i].name;
 			n++;
 		}
@@ -308,5 +313,5 @@ policy_rule_missing_key(const struct policy_rule *r, const struct peer *peer,
 			n++;
 		}
 	}
-	return n == 1 ? missing : NULL;
+	return n == 0 ? unsaid : n == 1 ? missing : NULL;
 }

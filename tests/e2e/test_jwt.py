@@ -351,6 +351,20 @@ def test_one_peer_has_a_share_of_what_is_held_for_signatures(agent, emulator):
     assert ask_signature(agent, b"x" * 60000).status == 200
 
 
+@pytest.mark.parametrize("rules", [
+    rule("sign"), rule("jwt", PATTERNS, account="billing"), rule("jwt", PATTERNS + "\nunit = other.service") + ID,
+    ALL + rule("jwt", "audience = **\naction = deny", name="no")], ids=["kind", "account", "unit", "deny"])
+@pytest.mark.parametrize("query", ["", f"?account={EMAIL}", "?account=nobody@example.com"], ids=["", "email", "nobody"])
+def test_claims_of_whom_no_rule_lets_are_not_even_read(start_agent, emulator, rules, query):
+    emulator.set(accounts=[BILLING])
+    agent = start_agent(HURRY + f"[account billing]\nemail = {BILLING}\n", rules=rules)
+    for body in (b"", b"{", b"[" * 60000, b'{"aud":"https://app.example.com/*","scope":"x"}'):
+        text = refused(ask_jwt(agent, body, query), 403, "denied-by-policy")
+        assert ("rule no denies kind jwt to" in text) == ("[rule no]" in rules)
+        assert ("nearly: signs but for unit" in text) == ("other.service" in rules)
+    assert emulator.requests("iam") == []
+
+
 @two_users
 def test_all_peers_have_a_total_of_what_is_held_for_signatures(start_agent, emulator):
     agent = start_agent(HURRY, rules=ALL + rule("monitor", name="sees"))
