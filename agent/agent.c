@@ -336,6 +336,22 @@ agent_say_rules(const struct agent *agent)
 	agent_say_permissive(agent);
 }
 
+/* The account of a file is not the metadata server's to give away. */
+void
+agent_watch_lockdown(struct agent *agent)
+{
+	bool concerned = !agent->config->credential;
+
+	if (concerned == !!agent->lockdown)
+		return;
+	if (concerned) {
+		lockdown_watch(agent->event, &agent->lockdown);
+		return;
+	}
+	agent->lockdown = sd_event_source_disable_unref(agent->lockdown);
+	service_remark("");
+}
+
 static void
 say_broken(const struct agent *agent)
 {
@@ -407,7 +423,7 @@ agent_run(struct config *config, const struct err *bad,
 		say_broken(agent);
 	else
 		agent_say_rules(agent);
-	lockdown_watch(agent->event, &agent->lockdown);
+	agent_watch_lockdown(agent);
 	r = http_server_loop(agent->server);
 	if (r < 0)
 		log_error(LOG_NO_FIELDS, "the event loop failed: %s", strerror(-r));

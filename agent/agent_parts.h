@@ -55,6 +55,8 @@ int agent_keep_warm(struct agent *agent, struct err *e);
 void agent_raise_fd_limit(struct http_server_options *o);
 void agent_say_status(struct agent *agent);
 void agent_say_rules(const struct agent *agent);
+/* Whether the policy binds is for the lockdown to say, or for nobody. */
+void agent_watch_lockdown(struct agent *agent);
 /* Nothing, where the policy is enforced. */
 void agent_say_permissive(const struct agent *agent);
 struct agent *agent_free(struct agent *agent);

@@ -147,6 +147,7 @@ agent_reload(void *userdata, struct buf *later, struct err *e)
 			  "what was in force stays in force");
 	if (r < 0 && agent->broken)
 		agent_break(agent, e);
+	agent_watch_lockdown(agent);
 	service_ready();
 	agent_say_status(agent);
 	return r;

@@ -78,6 +78,28 @@ def test_key_file_gives_id_tokens_without_a_metadata_server(start, emulator, fil
     assert (counts["metadata"]["total"], counts["iam"]["total"]) == (0, 0)
 
 
+ADVISORY = "policy is advisory"
+
+
+def test_policy_is_no_advice_where_the_account_is_a_files(start, emulator, files):
+    """Nobody can have that account at the metadata server, open or not."""
+    agent = start(files(emulator.key_file()), upstream=emulator.agent_config(),
+                  rules=ANYONE + "[rule me]\nuser = root\nkind = admin\n")
+    with_file = agent.config.read_text()
+
+    def reload(text):
+        agent.configure(text)
+        assert agent.get("/v1/reload", method="POST",
+                         headers={"Content-Type": "application/json"}).status in (200, 204)
+    assert agent.token(AUDIENCE).status == 200
+    assert ADVISORY not in agent.log()
+    reload("".join(line for line in with_file.splitlines(True) if "credentials =" not in line))
+    agent.wait_log(ADVISORY)
+    reload(with_file)
+    reload(with_file)
+    assert agent.log().count(ADVISORY) == 1
+
+
 def header_of(emulator):
     body = emulator.requests("token-endpoint")[-1]["body"]
     assertion = body.partition("assertion=")[2]
