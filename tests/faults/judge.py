@@ -70,7 +70,7 @@ class Asked:
         connection = UnixConnection(agent.socket, DEADLINE)
         try:
             connection.request("GET", target, headers=fields)
-            while not select.select([connection.sock], [], [], 0.05)[0]:
+            while not select.select([connection.sock], [], [], 0.2)[0]:
                 must(self.in_time(), f"no answer {LATE:g} s after the deadline of {self.deadline:g} s")
             self.answer = Response(connection.getresponse())
         except (OSError, http.client.HTTPException) as error:

@@ -153,7 +153,10 @@ class Stage:
 
     def _prime(self, audience):
         asked = self.ask(audience, wait=self.patient)
-        must(asked.mark in ("miss", "shared"), f"not a first token: {asked}")
+        good = ("miss", "shared")
+        if asked.code in ("unavailable", "timeout"):    # a busy machine has spun out all tries
+            asked, good = self.ask(audience, wait=self.patient), (*good, "hit")
+        must(asked.mark in good, f"not a first token: {asked}")
         if self.agent.pid and self.bench.before is None:
             self.bench.before = self.bench.resources_of(self.agent).look()
         return asked

@@ -114,7 +114,7 @@ def hang(_liar, _request):
 
 def late_error(liar, request):
     """Right, but for the time."""
-    liar.done.wait(2.5)
+    liar.done.wait(5)
     return relay(liar.agent, request)
 
 
