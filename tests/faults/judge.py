@@ -52,8 +52,11 @@ class Asked:
     # Its format=full is the one that only the metadata server makes.
     FACE = "/computeMetadata/v1/instance/service-accounts/default/identity?"
 
-    def __init__(self, agent, audience, wait=None, min_fresh=None, directive=None, full=False):
+    def __init__(self, agent, audience, wait=None, min_fresh=None, directive=None, full=False,
+                 other=None):
+        """other: what is asked for instead of an ID token, see test_signing.py."""
         self.audience = audience
+        self.other = other
         self.min_fresh = min_fresh
         self.deadline = WAIT if wait is None else min(wait, WAIT_MAX)
         fields = {"Metadata-Flavor": "Google"}
@@ -66,10 +69,14 @@ class Asked:
         target = "/v1/token?" + urllib.parse.urlencode({"audience": audience})
         if full:
             target = self.FACE + urllib.parse.urlencode({"audience": audience, "format": "full"})
+        method, body = "GET", None
+        if other:
+            method, target, body = other.method, other.target(audience), other.body(audience)
+            fields.update(other.fields)
         self._agent, self._starved, self._began = agent, starved(agent), time.monotonic()
         connection = UnixConnection(agent.socket, DEADLINE)
         try:
-            connection.request("GET", target, headers=fields)
+            connection.request(method, target, body=body, headers=fields)
             while not select.select([connection.sock], [], [], 0.2)[0]:
                 must(self.in_time(), f"no answer {LATE:g} s after the deadline of {self.deadline:g} s")
             self.answer = Response(connection.getresponse())
@@ -116,6 +123,9 @@ def judge(asked, email, jwks):
 def _judge(asked, email, jwks):
     must(asked.punctual, f"past the deadline: {asked}")
     must(asked.answer.headers["Metadata-Flavor"] == "Google", f"not of an agent: {asked}")
+    if asked.answer.status == 200 and asked.other:
+        must(asked.code is None, f"an answer and an error: {asked}")
+        return asked.other.judge(asked, email)
     if asked.answer.status == 200:
         return _judge_token(asked, email, jwks)
     _judge_error(asked)

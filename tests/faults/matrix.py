@@ -60,6 +60,15 @@ CERTS_UPSTREAM = Upstream("certs", "certs", "/certs", KEYS, GOOGLE_TRIES, lasts=
 UPSTREAMS = (ACCOUNT_UPSTREAM, ACCESS_UPSTREAM, IDENTITY_UPSTREAM, SIGN_UPSTREAM, GENERATE_UPSTREAM,
              TOKEN_UPSTREAM, CERTS_UPSTREAM)
 
+# Those that make no ID tokens: see test_signing.py.
+BILLING = "billing@example-proj-123.iam.gserviceaccount.com"
+ACCOUNT_PATH = "iam POST /v1/projects/-/serviceAccounts/"
+SIGN_JWT_UPSTREAM = Upstream("signJwt", "iam", ":signJwt", f"{ACCOUNT_PATH}{EMAIL}:signJwt", GOOGLE_TRIES,
+                             states=("cold",))
+GENERATE_ACCESS_UPSTREAM = Upstream("generateAccessToken", "iam", ":generateAccessToken",
+                                    f"{ACCOUNT_PATH}{BILLING}:generateAccessToken", GOOGLE_TRIES,
+                                    states=("cold", "warm"))
+
 
 @dataclasses.dataclass(frozen=True)
 class Expect:
@@ -211,6 +220,12 @@ IAM_ANSWERS = {
 }
 DIFFERENT.update({(method, name): how for method in ("signBlob", "generateIdToken")
                   for name, how in IAM_ANSWERS.items()})
+
+DIFFERENT.update({(method, name): how for method in ("signJwt", "generateAccessToken")
+                  for name, how in IAM_ANSWERS.items()})
+DIFFERENT["generateAccessToken", "403"] = (reason("IAM_PERMISSION_DENIED"), denied(
+    f"gcloud iam service-accounts add-iam-policy-binding {BILLING} "
+    f"--member=serviceAccount:{EMAIL} --role=roles/iam.serviceAccountTokenCreator", asks=2))
 
 
 @dataclasses.dataclass(frozen=True)
