@@ -4,13 +4,21 @@ systemd's tools, by a service manager written here, and by systemd itself.
 
 "make check-system" prepares that tree, the packages and the systems that are booted."""
 
+import atexit
 import os
 import pathlib
+import re
 import shutil
+import tempfile
 
 import pytest
 
 from e2e.conftest import *  # noqa: F401,F403 (the fixtures)
+from launch import call, own_mounts
+
+# What a file's systems and builds need at the most, and as much again for another file.
+ROOM = 6 << 30
+MNT_DETACH = 2
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +87,29 @@ def find_one(tree, name):
     found = [path for path in pathlib.Path(tree).rglob(name) if path.is_file()]
     assert len(found) == 1, f"{name}: {found}"
     return found[0]
+
+
+def in_memory(directory):
+    """What is there from here on, for us and ours only; gone with us, however we end."""
+    own_mounts()
+    call("mount", b"none", os.fsencode(directory), b"tmpfs", 0, b"mode=755")
+    atexit.register(call, "umount2", os.fsencode(directory), MNT_DETACH)
+
+
+def scratch():
+    """Where whole systems are unpacked and deleted: in memory, where there is room."""
+    directory = tempfile.mkdtemp(prefix="goa-", dir="/tmp")
+    os.chmod(directory, 0o755)
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    available = re.search(r"^MemAvailable: *(\d+) kB$",
+                          pathlib.Path("/proc/meminfo").read_text(), re.M)
+    if is_root() and available and int(available[1]) * 1024 > ROOM:
+        try:
+            in_memory(directory)
+        except OSError as error:
+            print(f"on disk, for want of mounts of one's own: {error}")
+    return directory
+
+
+# pytest's own directories are there, too.
+SCRATCH = tempfile.tempdir = scratch()

@@ -12,7 +12,7 @@ import tempfile
 import pytest
 
 from commands import Commands
-from conftest import base_path, find_one, is_root
+from conftest import SCRATCH, base_path, find_one, is_root
 from e2e.conftest import wait_for
 
 HIERARCHIES = [pathlib.Path(path) for path in (
@@ -66,7 +66,8 @@ class Machine(Commands):
     def __init__(self, base, stage=None, options=(), cgroup=None):
         """stage: what make install put there; without, there is no agent yet.
         options: more of systemd-nspawn's.  cgroup: in which it is, by path."""
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="goa-", dir="/tmp"))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="goa-", dir=SCRATCH))
+        self.dir.chmod(0o755)
         self.root = self.dir / "root"
         self.agent = stage and "/" + str(find_one(stage / "usr", "gce-oidc-agent")
                                          .relative_to(stage))

@@ -17,7 +17,7 @@ from conftest import TESTS, base_path, is_root
 AGENT, LIBRARY, DEVELOPMENT = "gce-oidc-agent", "libgce-oidc0", "libgce-oidc-dev"
 DEBIAN = TESTS.parent / "units/debian"
 # Not the caller's: make's flags, a compiler, a language.
-HOME = tempfile.TemporaryDirectory(prefix="goa-", dir="/tmp")     # rpm writes there
+HOME = tempfile.TemporaryDirectory(prefix="goa-")     # rpm writes there
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": HOME.name,
                "LC_ALL": "C.UTF-8"}
 
@@ -122,12 +122,13 @@ def test_lintian_finds_nothing_but_what_is_justified(debs, tool):
     lintian = tool("lintian", "lintian")
     changes = next(debs.glob("*.changes"))
     # Its words in binaries are also those that the compiler cut, to share their ends.
-    strict = ["--display-info", "--profile=debian", "--allow-root",
-              "--fail-on=error,warning,info", "--suppress-tags=spelling-error-in-binary"]
-    said = call(lintian, *strict, changes)
-    assert (said.returncode, said.stdout) == (0, "")
-    # The control: what is justified is found.
-    assert call(lintian, *strict, "--no-override", changes).returncode != 0
+    said = call(lintian, "--display-info", "--profile=debian", "--allow-root",
+                "--fail-on=error,warning,info", "--suppress-tags=spelling-error-in-binary",
+                "--show-overrides", changes)
+    # What is justified is found, which is the control, and nothing else is.
+    assert {line.partition(":")[0] for line in said.stdout.splitlines()} == {"N", "O"}, \
+        said.stdout
+    assert said.returncode in (0, 2)
 
 
 def test_each_override_says_why():
