@@ -6,6 +6,7 @@ vendor's.
 One machine for the file, in the order of a machine's life: its first boot, its days,
 an upgrade, a second boot, and its disk when it is off; then the same disk elsewhere."""
 
+import json
 import mmap
 import os
 import re
@@ -178,6 +179,10 @@ def face(vm, audience):
     head, _, body = vm.run(CLIENT, "get", PATH, f"/v1/token?audience={audience}").partition(
         "\r\n\r\n")
     return head.lower(), body
+
+
+def face_of(vm, target):
+    return vm.run(CLIENT, "get", PATH, target).partition("\r\n\r\n")[2]
 
 
 def uptime(vm):
@@ -354,6 +359,45 @@ def test_step_past_a_tokens_end_takes_it_from_the_cache_and_back_again_serves(vm
     clock(0)
     wait_for(lambda: token(vm, audience).returncode == 0, "a token", BOOT, 0.2)
     google.verify(token(vm, audience).stdout.strip(), audience)
+
+
+# --- sleep
+
+
+def ahead(vm):
+    """Of Google's clock, as the agent knows it."""
+    return json.loads(face_of(vm, "/v1/status"))["clock"]["google_ahead"]
+
+
+def test_sleep_counts_in_a_tokens_time_and_changes_no_clock(vm, google, record_property):
+    """Suspended to RAM, as Compute Engine does it; nothing can be fetched meanwhile."""
+    for _ in range(2):          # two answers, and the offset is known
+        serves(vm, google)
+    audience, short = fresh(), fresh()
+    google.set(id_token_life=12)
+    _, ended = face(vm, short)
+    end = google.verify(ended, short)["exp"] + 1
+    google.set(id_token_life=3600)
+    head, _ = face(vm, audience)
+    left, offset = max_age(head), ahead(vm)
+    google.fault("token-endpoint", "refuse")
+    fell_asleep = time.time()
+    slept = vm.suspend(lambda: time.time() > max(end, fell_asleep + 5))
+    record_property("slept", f"{slept:.1f} s")
+    assert slept > 3
+    head, again = face(vm, audience)
+    assert "gce-oidc-cache: hit" in head and max_age(head) <= left - slept + 1
+    google.verify(again, audience)
+    assert abs(ahead(vm) - offset) < slept / 2
+    # Nobody looked while its end came.
+    head, body = face(vm, short)
+    assert " 503 " in head.splitlines()[0] and ended not in body, head
+    google.unfault()
+    wait_for(lambda: token(vm, short).returncode == 0, "a token", BOOT, 0.2)
+    anew = token(vm, short).stdout.strip()
+    assert anew != ended
+    google.verify(anew, short)
+    serves(vm, google)
 
 
 # --- days

@@ -17,6 +17,7 @@ import time
 
 from commands import Commands
 from e2e.conftest import wait_for
+from image import TESTS
 
 GOOGLE = "Google Compute Engine"
 METADATA = "169.254.169.254"
@@ -85,6 +86,11 @@ class Monitor:
                 assert "return" in answer, answer
                 return
 
+    def wait(self, event):
+        """What happens to the machine."""
+        while json.loads(self.file.readline()).get("event") != event:
+            pass
+
     def close(self):
         self.file.close()
         self.socket.close()
@@ -111,7 +117,7 @@ def connect(path):
 class Vm(Commands):
     def __init__(self, kernel, disk, product=GOOGLE):
         assert os.environ.get("GCE_OIDC_TEST_NETNS"), "run by tests/run-pytest"
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="goa-", dir="/tmp"))
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="goa-"))
         self.process = self.monitor = self.shell = None
         self.received = b""
         self.boot_id = None
@@ -185,6 +191,21 @@ class Vm(Commands):
 
     def sh(self, script, **more):
         return self.call("bash", "-c", script, **more)
+
+    def suspend(self, wake_up):
+        """To RAM, until wake_up() says so; -> for how many seconds by the machine's own
+        clocks."""
+        before = self.slept()
+        self.send("bash -c 'echo deep >/sys/power/mem_sleep; echo mem >/sys/power/state'")
+        self.monitor.wait("SUSPEND")
+        wait_for(wake_up, "it is woken up", BOOT, 0.1)
+        self.monitor.do("system_wakeup")
+        status, _, errors = (self.word(time.monotonic() + BOOT) for _ in range(3))
+        assert status == "0", errors
+        return self.slept() - before
+
+    def slept(self):
+        return float(self.run(f"/{TESTS}/client", "slept"))
 
     def reboot(self):
         """QEMU ends at that, and another one begins: its own reset takes minutes where

@@ -9,7 +9,9 @@
 		asks for tokens so often, some on each connection; prints how
 		many answers were one
 	client peerpidfd SOCKET
-		"yes" where this kernel has SO_PEERPIDFD */
+		"yes" where this kernel has SO_PEERPIDFD
+	client slept
+		prints for how many seconds this machine was suspended */
 
 #include <err.h>
 #include <errno.h>
@@ -19,6 +21,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SO_PEERPIDFD
@@ -114,6 +117,19 @@ peerpidfd(const char *path)
 		err(1, "SO_PEERPIDFD");
 }
 
+/* What one clock counts and the other does not. */
+static void
+slept(void)
+{
+	struct timespec boot, awake;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &awake) < 0 ||
+	    clock_gettime(CLOCK_BOOTTIME, &boot) < 0)
+		err(1, "clock_gettime");
+	printf("%.3f\n", (double)(boot.tv_sec - awake.tv_sec) +
+	       (double)(boot.tv_nsec - awake.tv_nsec) / 1e9);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -124,7 +140,9 @@ main(int argc, char **argv)
 		    strtoul(argv[4], NULL, 10));
 	else if (argc == 3 && strcmp(argv[1], "peerpidfd") == 0)
 		peerpidfd(argv[2]);
+	else if (argc == 2 && strcmp(argv[1], "slept") == 0)
+		slept();
 	else
-		errx(2, "usage: client get|day|peerpidfd SOCKET ...");
+		errx(2, "usage: client get|day|peerpidfd|slept ...");
 	return 0;
 }
