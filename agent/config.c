@@ -275,7 +275,7 @@ finish(struct loader *l, struct err *e)
 	if (r >= 0)
 		r = check_warm(l, e);
 	if (r >= 0)
-		r = config_accounts_check(&l->c->accounts, e);
+		r = config_accounts_check(&l->c->accounts, &l->c->at, e);
 	if (r >= 0)
 		r = config_credentials_check(l->c, l->by_hand, l->note,
 					     l->userdata, e);
@@ -329,6 +329,7 @@ config_stand_in(void)
 	c->policy = policy_new(&names);
 	r = load_built_in(&l, NULL);
 	set_defaults(&l);
+	endpoints_complete(&c->at);
 	set_constants(c);
 	if (r >= 0)
 		r = policy_seal(c->policy, NULL, NULL, &file, &line, NULL);

@@ -10,7 +10,8 @@
 
 #define NAME_MAX_LEN	64
 
-const char config_account_flows[] = "generate signblob";
+/* Where none are given. */
+static const char default_flows[] = "generate signblob";
 
 /* --- values ------------------------------------------------------------------- */
 
@@ -49,6 +50,29 @@ config_flows_add(const struct flow_ops *flows[static FLOWS_MAX + 1],
 			return r;
 	}
 	return 0;
+}
+
+void
+config_flows_generate(const struct flow_ops *flows[static FLOWS_MAX + 1],
+		      bool given)
+{
+	const struct flow_ops *old[FLOWS_MAX + 1];
+	bool there = false;
+	size_t n = 0;
+
+	memcpy(old, flows, sizeof(old));
+	memset(flows, 0, sizeof(old));
+	for (size_t i = 0; old[i]; i++)
+		there = there || old[i] == &flow_generate;
+	for (size_t i = 0; old[i]; i++) {
+		if (!old[i]->exchanges || given)
+			flows[n++] = old[i];
+		if (old[i]->exchanges && !there) {
+			flows[n++] = &flow_generate;
+			there = true;
+		}
+		assert(n <= FLOWS_MAX);
+	}
 }
 
 static int
@@ -221,10 +245,16 @@ config_account_open(struct config_accounts *all, const char *name,
 }
 
 static int
-check_flows(struct config_account *a, struct err *e)
+check_flows(struct config_account *a, const struct endpoints *at, struct err *e)
 {
+	int r = 0;
+
 	if (!a->flows_given)
-		return config_flows_add(a->flows, config_account_flows, e);
+		r = config_flows_add(a->flows, default_flows, e);
+	if (r >= 0 && !endpoints_are_default(at))
+		config_flows_generate(a->flows, a->flows_given);
+	if (!a->flows_given)
+		return r;
 	if (!a->flows[0])
 		return err_set(e, ERR_REQUEST, "account %s: flows: none left",
 			       a->name);
@@ -238,7 +268,7 @@ check_flows(struct config_account *a, struct err *e)
 
 static int
 check_account(const struct config_accounts *all, struct config_account *a,
-	      struct err *e)
+	      const struct endpoints *at, struct err *e)
 {
 	if (!a->email)
 		return err_set(e, ERR_REQUEST, "account %s needs an email",
@@ -247,16 +277,17 @@ check_account(const struct config_accounts *all, struct config_account *a,
 		if (strcmp(all->v[i]->email, a->email) == 0)
 			return err_set(e, ERR_REQUEST, "account %s has the email "
 				       "of account %s", a->name, all->v[i]->name);
-	return check_flows(a, e);
+	return check_flows(a, at, e);
 }
 
 int
-config_accounts_check(const struct config_accounts *all, struct err *e)
+config_accounts_check(const struct config_accounts *all, const struct endpoints *at,
+		      struct err *e)
 {
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < all->n; i++) {
-		r = check_account(all, all->v[i], e);
+		r = check_account(all, all->v[i], at, e);
 		if (r < 0)
 			(void)err_prefix(e, r, "%s:%u", all->v[i]->origin,
 					 all->v[i]->line);

@@ -38,9 +38,13 @@ bool config_account_key_is_list(const char *key);
 
 /* All is read: fill in defaults, judge the whole.  e begins with file and line of
    the account that is wrong. */
-int config_accounts_check(const struct config_accounts *all, struct err *e);
-/* What flows are where none are given. */
-extern const char config_account_flows[];
+int config_accounts_check(const struct config_accounts *all,
+			  const struct endpoints *at, struct err *e);
+/* In a universe without a token endpoint generate takes the place of the flows that
+   need one: behind those that were given, so that it is said why they are of no
+   use; instead of those that were not. */
+void config_flows_generate(const struct flow_ops *flows[static FLOWS_MAX + 1],
+			   bool given);
 
 /* "default" and the others' names, borrowed, NULL at the end: for free(). */
 const char **config_account_names(const struct config_accounts *all);

@@ -79,6 +79,31 @@ set_flows(struct config *c)
 		c->flows[i] = flow_find(names[i]);
 }
 
+/* Only googleapis.com has a token endpoint to take somebody's refresh token to. */
+static int
+check_universe(const struct config *c, struct err *e)
+{
+	const struct credential *x = c->credential;
+
+	if (endpoints_are_default(&c->at))
+		return 0;
+	x = x->source ?: x;
+	if (x->file->type != CREDFILE_AUTHORIZED_USER)
+		return 0;
+	return err_set(e, ERR_REQUEST, "they are a user's, whose sign-in is good "
+		       "in universe " ENDPOINT_UNIVERSE " alone, and the agent's "
+		       "is %s", c->at.universe);
+}
+
+static void
+flows_of_credentials(struct config *c)
+{
+	credential_set_times(c->credential, c->flow.assertion_life_usec,
+			     c->flow.assertion_backdate_usec);
+	if (!config_option_written(c, "account", "flows"))
+		set_flows(c);
+}
+
 int
 config_credentials_check(struct config *c, bool by_hand, config_note_fn *note,
 			 void *userdata, struct err *e)
@@ -88,15 +113,17 @@ config_credentials_check(struct config *c, bool by_hand, config_note_fn *note,
 	int r = 0;
 
 	if (c->credentials)
-		r = credentials_load(c->credentials, by_hand, &c->credential, e);
+		r = credentials_load(c->credentials, by_hand, c->at.universe,
+				     &c->credential, e);
+	if (r >= 0 && c->credential)
+		r = check_universe(c, e);
 	if (r < 0)
 		return config_option_error(c, "account", "credentials", r, e);
-	if (c->credential) {
-		credential_set_times(c->credential, c->flow.assertion_life_usec,
-				     c->flow.assertion_backdate_usec);
-		if (!config_option_written(c, "account", "flows"))
-			set_flows(c);
-	}
+	if (c->credential)
+		flows_of_credentials(c);
+	if (!endpoints_are_default(&c->at))
+		config_flows_generate(c->flows,
+				      config_option_written(c, "account", "flows"));
 	r = check_flows(c, e);
 	if (r < 0)
 		return config_option_error(c, "account", "flows", r, e);

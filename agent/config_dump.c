@@ -42,10 +42,22 @@ is_account(const struct config_setting *s)
 		strcmp(s->name, "default") != 0;
 }
 
+static char *
+flows_text(const struct flow_ops *const *flows)
+{
+	struct buf b = BUF_INIT(1024);
+
+	for (size_t i = 0; flows[i]; i++)
+		buf_addf(&b, "%s%s", i ? " " : "", flows[i]->name);
+	return buf_steal(&b);
+}
+
 static void
 dump_account(const struct config *c, const struct config_account *a,
 	     struct config_record *all)
 {
+	_cleanup_(freep) char *flows = flows_text(a->flows);
+
 	for (size_t i = 0; i < c->record.n; i++) {
 		const struct config_setting *s = &c->record.v[i];
 
@@ -57,20 +69,9 @@ dump_account(const struct config *c, const struct config_account *a,
 			.section = (char *)"account",
 			.name = a->name,
 			.key = (char *)"flows",
-			.value = (char *)config_account_flows,
+			.value = flows,
 			.origin = (char *)"default",
 		}, true);
-}
-
-/* Which ones these are by default the credentials say. */
-static char *
-flows_text(const struct config *c)
-{
-	struct buf b = BUF_INIT(1024);
-
-	for (size_t i = 0; c->flows[i]; i++)
-		buf_addf(&b, "%s%s", i ? " " : "", c->flows[i]->name);
-	return buf_steal(&b);
 }
 
 /* What holds where nothing was written. */
@@ -88,8 +89,16 @@ dump_default(const struct config *c, const struct config_option *o,
 	_cleanup_(freep) char *flows = NULL;
 	const struct config_setting *as;
 
+	/* Which ones the credentials and the universe say. */
 	if (o->offset == offsetof(struct config, flows))
-		s.value = flows = flows_text(c);
+		s.value = flows = flows_text(c->flows);
+	/* These follow the universe. */
+	if (o->offset == offsetof(struct config, at.iam))
+		s.value = c->at.iam;
+	if (o->offset == offsetof(struct config, at.token))
+		s.value = c->at.token;
+	if (o->offset == offsetof(struct config, at.certs))
+		s.value = c->at.certs;
 	if (o->offset == offsetof(struct config, at.metadata)) {
 		s.value = c->at.metadata;
 		if (c->metadata_configured)

@@ -89,6 +89,19 @@ parse_project(const struct config_option *o, const char *value, void *ret,
 }
 
 static int
+parse_universe(const struct config_option *o, const char *value, void *ret,
+	       struct err *e)
+{
+	char show[TEXT_SHOW_SIZE];
+
+	if (endpoint_is_universe(value))
+		return parse_string(o, value, ret, e);
+	return err_set(e, ERR_REQUEST, "bad value \"%s\": expected a domain in "
+		       "small letters, such as " ENDPOINT_UNIVERSE,
+		       text_show_str(show, value));
+}
+
+static int
 parse_level(const struct config_option *o _unused_, const char *value,
 	    void *ret, struct err *e)
 {
@@ -228,10 +241,12 @@ const struct config_option config_options[] = {
 	{ "agent", "log-level", parse_level, AT(log_level), "info", 0, 0 },
 
 	{ "upstream", "metadata", parse_string, AT(at.metadata), NULL, 0, 0 },
-	{ "upstream", "iam", parse_string, AT(at.iam), ENDPOINT_IAM, 0, 0 },
-	{ "upstream", "token-endpoint", parse_string, AT(at.token), ENDPOINT_TOKEN,
-	  0, 0 },
-	{ "upstream", "certs", parse_string, AT(at.certs), ENDPOINT_CERTS, 0, 0 },
+	{ "upstream", "universe", parse_universe, AT(at.universe),
+	  ENDPOINT_UNIVERSE, 0, 0 },
+	/* Their defaults are the universe's: config_upstream.c. */
+	{ "upstream", "iam", parse_string, AT(at.iam), NULL, 0, 0 },
+	{ "upstream", "token-endpoint", parse_string, AT(at.token), NULL, 0, 0 },
+	{ "upstream", "certs", parse_string, AT(at.certs), NULL, 0, 0 },
 	{ "upstream", "quota-project", parse_project, AT(at.quota_project), NULL,
 	  0, 0 },
 	{ "upstream", "test-endpoints", parse_bool, AT(at.test), "no", 0, 0 },
@@ -425,7 +440,8 @@ config_option_same(const struct config_option *o, const struct config *a,
 	const char *p = (const char *)a + o->offset;
 	const char *q = (const char *)b + o->offset;
 
-	if (o->parse == parse_string || o->parse == parse_project)
+	if (o->parse == parse_string || o->parse == parse_project ||
+	    o->parse == parse_universe)
 		return text_same(*(char *const *)p, *(char *const *)q);
 	if (o->parse == parse_warm)
 		return same_list(*(char **const *)p, *(char **const *)q);

@@ -34,15 +34,27 @@ check_metadata(struct config *c, struct err *e)
 }
 
 static int
-check_google(struct config *c, const char *key, char **url, const char *standard,
-	     struct err *e)
+check_google(struct config *c, const char *key, const char *url, struct err *e)
 {
-	int r;
+	int r = endpoint_check(url, ENDPOINT_KIND_GOOGLE, c->at.test, e);
 
-	if (!*url)
-		*url = xstrdup(standard);
-	r = endpoint_check(*url, ENDPOINT_KIND_GOOGLE, c->at.test, e);
 	return r < 0 ? config_option_error(c, "upstream", key, r, e) : 0;
+}
+
+/* One universe's access tokens are not for another's services. */
+static int
+check_iam(struct config *c, struct err *e)
+{
+	char shown[TEXT_SHOW_SIZE];
+	int r = check_google(c, "iam", c->at.iam, e);
+
+	if (r < 0 || endpoints_are_default(&c->at) ||
+	    !endpoint_is_in(c->at.iam, ENDPOINT_UNIVERSE))
+		return r;
+	r = err_set(e, ERR_REQUEST, "%s is of universe " ENDPOINT_UNIVERSE
+		    ", and universe is %s: it would be sent that one's access "
+		    "tokens", text_show_str(shown, c->at.iam), c->at.universe);
+	return config_option_error(c, "upstream", "iam", r, e);
 }
 
 static int
@@ -73,14 +85,14 @@ config_upstream_check(struct config *c, struct err *e)
 {
 	int r;
 
+	endpoints_complete(&c->at);
 	r = check_metadata(c, e);
 	if (r >= 0)
-		r = check_google(c, "iam", &c->at.iam, ENDPOINT_IAM, e);
+		r = check_iam(c, e);
 	if (r >= 0)
-		r = check_google(c, "token-endpoint", &c->at.token,
-				 ENDPOINT_TOKEN, e);
+		r = check_google(c, "token-endpoint", c->at.token, e);
 	if (r >= 0)
-		r = check_google(c, "certs", &c->at.certs, ENDPOINT_CERTS, e);
+		r = check_google(c, "certs", c->at.certs, e);
 	if (r >= 0)
 		r = check_ca_file(c, e);
 	if (r < 0 || !c->proxy)

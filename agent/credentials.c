@@ -150,7 +150,8 @@ read_bytes(int fd, struct buf *b, struct err *e)
 }
 
 static int
-load_file(const char *path, bool by_hand, struct credential **ret, struct err *e)
+load_file(const char *path, bool by_hand, const char *universe,
+	  struct credential **ret, struct err *e)
 {
 	_cleanup_(buf_free) struct buf b = BUF_INIT(CREDFILE_MAX + 4096);
 	_cleanup_(credfile_freep) struct credfile *file = NULL;
@@ -161,7 +162,7 @@ load_file(const char *path, bool by_hand, struct credential **ret, struct err *e
 	if (r >= 0)
 		r = read_bytes(fd, &b, e);
 	if (r >= 0)
-		r = credfile_parse(buf_str(&b), b.len, ENDPOINT_UNIVERSE, &file, e);
+		r = credfile_parse(buf_str(&b), b.len, universe, &file, e);
 	if (r >= 0)
 		r = credential_new(TAKE_PTR(file), ret, e);
 	return r < 0 ? err_prefix(e, r, "%s", text_show_str(shown, path)) : 0;
@@ -190,7 +191,8 @@ well_known_path(void)
 }
 
 static int
-find_default(bool by_hand, struct credential **ret, struct err *e)
+find_default(bool by_hand, const char *universe, struct credential **ret,
+	     struct err *e)
 {
 	_cleanup_(freep) char *known = NULL;
 	const char *named = secure_getenv(VARIABLE);
@@ -204,25 +206,25 @@ find_default(bool by_hand, struct credential **ret, struct err *e)
 				       "which are nobody's session: name the file "
 				       "itself in credentials",
 				       text_show_str(shown, named));
-		r = load_file(named, by_hand, ret, e);
+		r = load_file(named, by_hand, universe, ret, e);
 		return r < 0 ? err_prefix(e, r, "adc: " VARIABLE) : 0;
 	}
 	if (by_hand)
 		known = well_known_path();
 	if (!known || access(known, F_OK) < 0)
 		return 0;
-	r = load_file(known, by_hand, ret, e);
+	r = load_file(known, by_hand, universe, ret, e);
 	return r < 0 ? err_prefix(e, r, "adc") : 0;
 }
 
 int
-credentials_load(const char *setting, bool by_hand, struct credential **ret,
-		 struct err *e)
+credentials_load(const char *setting, bool by_hand, const char *universe,
+		 struct credential **ret, struct err *e)
 {
 	*ret = NULL;
 	if (strcmp(setting, "adc") == 0)
-		return find_default(by_hand, ret, e);
+		return find_default(by_hand, universe, ret, e);
 	if (*setting != '/')
 		return err_set(e, ERR_REQUEST, "neither an absolute path nor adc");
-	return load_file(setting, by_hand, ret, e);
+	return load_file(setting, by_hand, universe, ret, e);
 }

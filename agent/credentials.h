@@ -11,6 +11,7 @@
 /* The file at an absolute path, or "adc": the one that Google's libraries would
    find for whoever starts us by hand; started as a service only one below /etc that
    GOOGLE_APPLICATION_CREDENTIALS names.  *ret is NULL where adc finds none: the
-   metadata server is what is left then.  e says FILE: WORDS. */
-int credentials_load(const char *setting, bool by_hand, struct credential **ret,
-		     struct err *e);
+   metadata server is what is left then.  They have to be of the universe.  e says
+   FILE: WORDS. */
+int credentials_load(const char *setting, bool by_hand, const char *universe,
+		     struct credential **ret, struct err *e);

@@ -136,24 +136,28 @@ take_private_key(const struct json *j, char **ret, struct err *e)
 }
 
 static int
-check_universe(const struct json *j, const char *universe, struct err *e)
+check_universe(const struct json *j, enum credfile_type type, const char *universe,
+	       struct err *e)
 {
 	char shown[TEXT_SHOW_SIZE];
 	const char *s = NULL;
 	int r = find_string(j, "universe_domain", &s, e);
 
-	if (r < 0)
+	if (r < 0 || strcmp(s ?: ENDPOINT_UNIVERSE, universe) == 0)
 		return r;
+	if (!s && type == CREDFILE_IMPERSONATED)
+		return 0;		/* its source has one */
 	if (!s)
-		s = ENDPOINT_UNIVERSE;
-	if (strcmp(s, universe) != 0)
-		return err_set(e, ERR_REQUEST, "universe_domain is %s, and the "
-			       "agent's is %s", fit_to_show(s, shown), universe);
-	return 0;
+		return err_set(e, ERR_REQUEST, "universe_domain is missing, which "
+			       "stands for " ENDPOINT_UNIVERSE ", and the agent's "
+			       "is %s (universe in [upstream])", universe);
+	return err_set(e, ERR_REQUEST, "universe_domain is %s, and the agent's is "
+		       "%s (universe in [upstream])", endpoint_is_universe(s) ? s :
+		       fit_to_show(s, shown), universe);
 }
 
 static int
-check_token_uri(const struct json *j, struct err *e)
+check_token_uri(const struct json *j, const char *universe, struct err *e)
 {
 	char shown[TEXT_SHOW_SIZE];
 	const char *s = NULL;
@@ -161,7 +165,7 @@ check_token_uri(const struct json *j, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (s && !endpoint_is_token(s))
+	if (s && !endpoint_is_token(s, universe))
 		return err_set(e, ERR_REQUEST, "token_uri %s is not Google's token "
 			       "endpoint (%s)", fit_to_show(s, shown),
 			       ENDPOINT_TOKEN);
@@ -187,7 +191,8 @@ take_quota_project(const struct json *j, char **ret, struct err *e)
 /* --- types ------------------------------------------------------------------ */
 
 static int
-parse_service_account(const struct json *j, struct credfile *c, struct err *e)
+parse_service_account(const struct json *j, const char *universe,
+		      struct credfile *c, struct err *e)
 {
 	int r = take_email(j, "client_email", &c->email, e);
 
@@ -195,11 +200,12 @@ parse_service_account(const struct json *j, struct credfile *c, struct err *e)
 		r = take_word(j, "private_key_id", WORD_MAX, &c->key_id, e);
 	if (r >= 0)
 		r = take_private_key(j, &c->private_key, e);
-	return r >= 0 ? check_token_uri(j, e) : r;
+	return r >= 0 ? check_token_uri(j, universe, e) : r;
 }
 
 static int
-parse_authorized_user(const struct json *j, struct credfile *c, struct err *e)
+parse_authorized_user(const struct json *j, const char *universe,
+		      struct credfile *c, struct err *e)
 {
 	int r = take_word(j, "client_id", WORD_MAX, &c->client_id, e);
 
@@ -208,7 +214,7 @@ parse_authorized_user(const struct json *j, struct credfile *c, struct err *e)
 	if (r >= 0)
 		r = take_word(j, "refresh_token", REFRESH_MAX, &c->refresh_token,
 			      e);
-	return r >= 0 ? check_token_uri(j, e) : r;
+	return r >= 0 ? check_token_uri(j, universe, e) : r;
 }
 
 static int
@@ -314,7 +320,7 @@ parse_object(const struct json *j, const char *universe, bool inner,
 	int r = take_type(j, inner, &c->type, e);
 
 	if (r >= 0)
-		r = check_universe(j, universe, e);
+		r = check_universe(j, c->type, universe, e);
 	if (r >= 0)
 		r = take_quota_project(j, &c->quota_project, e);
 	if (r < 0)
@@ -322,10 +328,10 @@ parse_object(const struct json *j, const char *universe, bool inner,
 
 	switch (c->type) {
 	case CREDFILE_SERVICE_ACCOUNT:
-		r = parse_service_account(j, c, e);
+		r = parse_service_account(j, universe, c, e);
 		break;
 	case CREDFILE_AUTHORIZED_USER:
-		r = parse_authorized_user(j, c, e);
+		r = parse_authorized_user(j, universe, c, e);
 		break;
 	case CREDFILE_IMPERSONATED:
 		r = parse_impersonated(j, universe, c, e);

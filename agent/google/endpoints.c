@@ -10,6 +10,8 @@
 #define METADATA_NAME		"metadata.google.internal"
 #define METADATA_ADDRESS	"169.254.169.254"
 #define HOST_MAX		253		/* bytes, as in DNS */
+#define UNIVERSE_MAX		230		/* services stand before it */
+#define LABEL_MAX		63
 #define ACCOUNT_END		".gserviceaccount.com"
 #define ACCOUNT_MAX		254		/* bytes */
 #define ALNUM			"ABCDEFGHIJKLMNOPQRSTUVWXYZ" \
@@ -32,17 +34,34 @@ upstream_name(enum upstream which)
 void
 endpoints_init(struct endpoints *at)
 {
-	*at = (struct endpoints){
-		.metadata = xstrdup(ENDPOINT_METADATA),
-		.iam = xstrdup(ENDPOINT_IAM),
-		.token = xstrdup(ENDPOINT_TOKEN),
-		.certs = xstrdup(ENDPOINT_CERTS),
-	};
+	*at = (struct endpoints){ .metadata = xstrdup(ENDPOINT_METADATA) };
+	endpoints_complete(at);
+}
+
+void
+endpoints_complete(struct endpoints *at)
+{
+	if (!at->universe)
+		at->universe = xstrdup(ENDPOINT_UNIVERSE);
+	if (!at->iam)
+		at->iam = xasprintf("https://iamcredentials.%s", at->universe);
+	if (!at->token)
+		at->token = xasprintf("https://oauth2.%s/token", at->universe);
+	if (!at->certs)
+		at->certs = xasprintf("https://www.%s/oauth2/v3/certs",
+				      at->universe);
+}
+
+bool
+endpoints_are_default(const struct endpoints *at)
+{
+	return strcmp(at->universe, ENDPOINT_UNIVERSE) == 0;
 }
 
 void
 endpoints_clear(struct endpoints *at)
 {
+	free(at->universe);
 	free(at->metadata);
 	free(at->iam);
 	free(at->token);
@@ -163,6 +182,40 @@ endpoint_is_account(const char *email)
 	       strspn(email, ALNUM "@.-_+") == len;
 }
 
+/* Labels are apart by dots; the last one of a name is no number. */
+bool
+endpoint_is_universe(const char *domain)
+{
+	size_t labels = 0, len = strlen(domain);
+
+	if (len == 0 || len > UNIVERSE_MAX)
+		return false;
+	for (const char *p = domain;; p += len + 1) {
+		len = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789-");
+		if (len == 0 || len > LABEL_MAX || p[0] == '-' ||
+		    p[len - 1] == '-' || (p[len] && p[len] != '.'))
+			return false;
+		labels++;
+		if (!p[len])
+			return labels > 1 && strspn(p, "0123456789") < len;
+	}
+}
+
+bool
+endpoint_is_in(const char *url, const char *domain)
+{
+	size_t len, n = strlen(domain);
+	struct url u;
+
+	if (!url_parse(url, &u) || u.bracketed)
+		return false;
+	len = strlen(u.host);
+	while (len > 0 && u.host[len - 1] == '.')
+		len--;
+	return len >= n && strncasecmp(u.host + len - n, domain, n) == 0 &&
+	       (len == n || u.host[len - n - 1] == '.');
+}
+
 int
 endpoint_check(const char *url, enum endpoint_kind kind, bool test, struct err *e)
 {
@@ -201,8 +254,10 @@ endpoint_check(const char *url, enum endpoint_kind kind, bool test, struct err *
 }
 
 bool
-endpoint_is_token(const char *url)
+endpoint_is_token(const char *url, const char *universe)
 {
+	_cleanup_(freep) char *own = xasprintf("https://oauth2.%s/token", universe);
+
 	static const char *const names[] = {
 		ENDPOINT_TOKEN,
 		"https://www.googleapis.com/oauth2/v4/token",
@@ -213,7 +268,7 @@ endpoint_is_token(const char *url)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (strcmp(url, names[i]) == 0)
 			return true;
-	return false;
+	return strcmp(url, own) == 0;
 }
 
 char *
@@ -343,6 +398,8 @@ endpoint_is_googles(const struct endpoints *at, const char *s)
 		for (size_t i = 0; i < ARRAY_SIZE(google_domains); i++)
 			if (is_below(p, len, google_domains[i]))
 				return true;
+		if (is_below(p, len, at->universe))
+			return true;
 	}
 	return is_token_endpoint(at, folded);
 }

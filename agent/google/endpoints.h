@@ -10,11 +10,9 @@
 
 #define ENDPOINT_METADATA	"http://169.254.169.254"
 #define ENDPOINT_METADATA6	"http://[fd20:ce::254]"	/* the same server */
-#define ENDPOINT_IAM		"https://iamcredentials.googleapis.com"
 #define ENDPOINT_TOKEN		"https://oauth2.googleapis.com/token"
-#define ENDPOINT_CERTS		"https://www.googleapis.com/oauth2/v3/certs"
 
-/* Where all of these are. */
+/* Below this domain Google's services are, but for machines of another universe. */
 #define ENDPOINT_UNIVERSE	"googleapis.com"
 
 /* Scopes that let their token call IAM; the first lets it call anything. */
@@ -36,6 +34,7 @@ enum upstream {
 const char *upstream_name(enum upstream which);
 
 struct endpoints {
+	char *universe;		/* the domain of all but the metadata server */
 	char *metadata;
 	char *iam;
 	char *token;		/* the whole URL */
@@ -46,6 +45,10 @@ struct endpoints {
 
 /* Google's own. */
 void endpoints_init(struct endpoints *at);
+/* Those of the universe, where none is there yet; googleapis.com without one. */
+void endpoints_complete(struct endpoints *at);
+/* Is it googleapis.com?  There alone a token endpoint trades assertions. */
+bool endpoints_are_default(const struct endpoints *at);
 void endpoints_clear(struct endpoints *at);
 
 /* Is this URL one the agent may be told to use: scheme http or https, a host, an
@@ -60,11 +63,18 @@ enum endpoint_kind { ENDPOINT_KIND_METADATA, ENDPOINT_KIND_GOOGLE };
 int endpoint_check(const char *url, enum endpoint_kind kind, bool test,
 		   struct err *e);
 
+/* A name of at least two parts, in small letters, and no address? */
+bool endpoint_is_universe(const char *domain);
+
+/* Is the host of this URL, as endpoint_check() passes them, at or below domain? */
+bool endpoint_is_in(const char *url, const char *domain);
+
 /* Is this a service account's address, something@something.gserviceaccount.com? */
 bool endpoint_is_account(const char *email);
 
-/* Is this the token endpoint, by any name that Google ever wrote into files? */
-bool endpoint_is_token(const char *url);
+/* Is this the token endpoint, by any name that Google ever wrote into files, or as
+   the universe would have it? */
+bool endpoint_is_token(const char *url, const char *universe);
 /* The EMAIL of https://iamcredentials.UNIVERSE/v1/projects/-/serviceAccounts/EMAIL:
    generateAccessToken; newly allocated, NULL if it is no such URL. */
 char *endpoint_impersonated(const char *url, const char *universe);
@@ -76,9 +86,9 @@ char *endpoint_impersonated(const char *url, const char *universe);
 int endpoint_metadata_from_host(const char *host, char **ret, struct err *e);
 
 /* Might anybody who reads this string find a host at or below Google's domains for
-   its services in it, or the token endpoint?  Not a parser of URLs, which differ:
-   names are judged wherever they stand, in any case, with dots and ports at their
-   end, and with escapes undone that nobody need undo.  So is
+   its services in it, or the universe's, or the token endpoint?  Not a parser of
+   URLs, which differ: names are judged wherever they stand, in any case, with dots
+   and ports at their end, and with escapes undone that nobody need undo.  So is
    "https://x/?to=google.com" one, and so are escapes of what is not ASCII, of which
    some mean a letter or a dot to those who look up names.  s is ASCII. */
 bool endpoint_is_googles(const struct endpoints *at, const char *s);

@@ -12,6 +12,8 @@
 #define ROOT		"/computeMetadata/v1/"
 #define ACCOUNT		ROOT "instance/service-accounts/default/"
 
+#define UNIVERSE	"universe/universe-domain"
+
 #define TOKEN_MAX	(16 * 1024)
 #define ID_TOKEN_MAX	(64 * 1024)
 #define VALUE_MAX	1024
@@ -402,5 +404,36 @@ metadata_value_response(const struct http_response *re, const char *path,
 	    !text_is_plain(re->body, re->body_len))
 		return unavailable(re, path, "the value is no plain text", e);
 	*ret = xstrndup(re->body, re->body_len);
+	return 0;
+}
+
+/* --- the universe ----------------------------------------------------------- */
+
+void
+metadata_universe_request(const char *base_url, struct http_request *ret)
+{
+	metadata_value_request(base_url, UNIVERSE, ret);
+}
+
+int
+metadata_universe_response(const struct http_response *re, char **ret,
+			   bool *ret_known, struct err *e)
+{
+	_cleanup_(freep) char *domain = NULL;
+	char shown[TEXT_SHOW_SIZE];
+	int r = metadata_value_response(re, UNIVERSE, &domain, e);
+
+	if (r < 0 && r != err_kind_errno(ERR_NOT_FOUND))
+		return r;
+	*ret_known = r >= 0;
+	if (r < 0 || !*domain) {
+		*ret = xstrdup(ENDPOINT_UNIVERSE);
+		return 0;
+	}
+	if (!endpoint_is_universe(domain))
+		return err_set(e, ERR_UNAVAILABLE, "metadata server: " UNIVERSE
+			       ": \"%s\" is no domain",
+			       text_show_str(shown, domain));
+	*ret = TAKE_PTR(domain);
 	return 0;
 }

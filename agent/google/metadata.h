@@ -52,6 +52,12 @@ int metadata_identity_response(const struct http_response *re,
 			       const char *audience, char **ret_token,
 			       struct err *e);
 
+/* universe/universe-domain: the domain below which this machine's Google is;
+   googleapis.com where the server does not know any.  *ret_known: it does. */
+void metadata_universe_request(const char *base_url, struct http_request *ret);
+int metadata_universe_response(const struct http_response *re, char **ret,
+			       bool *ret_known, struct err *e);
+
 /* A plain value such as "project/project-id": UTF-8 without control characters,
    at most 1 KiB. */
 void metadata_value_request(const char *base_url, const char *path,

@@ -29,6 +29,23 @@ flow_names(void)
 	return "signblob, generate, metadata, keyfile, user";
 }
 
+int
+flow_possible(const struct flow_ops *flow, const struct flow_context *ctx,
+	      struct err *e)
+{
+	int r;
+
+	if (!flow->exchanges || endpoints_are_default(ctx->at))
+		return flow->possible ? flow->possible(ctx, e) : 0;
+	r = err_set(e, ERR_GOOGLE, "universe %s has no token endpoint that flow %s "
+		    "could use: googleapis.com alone has one", ctx->at->universe,
+		    flow->name);
+	if (e)
+		e->scope = ERR_SCOPE_ACCOUNT;
+	err_hint(e, "flow generate takes its place");
+	return r;
+}
+
 /* Variants. */
 
 const char *
@@ -153,6 +170,8 @@ check_claims(struct fetch *f, const struct fetch_found *found,
 		r = jwt_expect(f->jwt, &(struct jwt_expectation){
 			.audience = f->audience,
 			.email = found->email,
+			.universe = endpoints_are_default(f->ctx->at) ? NULL
+				: f->ctx->at->universe,
 			.now = now->google / (int64_t)USEC_PER_SEC,
 			.iat_skew = (int64_t)(o->iat_skew_usec / USEC_PER_SEC),
 			.max_life = (int64_t)(o->token_life_max_usec /

@@ -59,6 +59,7 @@ struct flow_ops {
 	bool makes[TOKEN_FORMATS];
 	bool plain_http;	/* its tokens do not come by TLS */
 	bool for_others;	/* also for an account that is impersonated */
+	bool exchanges;		/* at the token endpoint: googleapis.com's only */
 	const struct flow_ops *access;	/* takes its place for access tokens */
 	size_t fetch_size;	/* of its own, which begins with a struct fetch */
 	/* Negative, before anything is asked: the account cannot use this flow.
@@ -92,6 +93,10 @@ struct fetch {
 
 /* By its configured name; NULL if there is none. */
 const struct flow_ops *flow_find(const char *name);
+/* Negative, before anything is asked: the account cannot use this flow, or nobody
+   can in this universe.  Only while the account is known. */
+int flow_possible(const struct flow_ops *flow, const struct flow_context *ctx,
+		  struct err *e);
 /* The names, for messages: "signblob, generate, metadata, keyfile, user". */
 const char *flow_names(void);
 

@@ -92,6 +92,7 @@ keyfile_clear(struct fetch *base)
 const struct flow_ops flow_keyfile = {
 	.name = "keyfile",
 	.makes = { [TOKEN_STANDARD] = true },
+	.exchanges = true,
 	.fetch_size = sizeof(struct keyfile_fetch),
 	.begin = keyfile_begin,
 	.clear = keyfile_clear,

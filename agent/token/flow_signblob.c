@@ -180,6 +180,7 @@ const struct flow_ops flow_signblob = {
 	.name = "signblob",
 	.makes = { [TOKEN_STANDARD] = true },
 	.for_others = true,
+	.exchanges = true,
 	.fetch_size = sizeof(struct signblob_fetch),
 	.possible = signblob_possible,
 	.begin = signblob_begin,

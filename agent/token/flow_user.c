@@ -92,6 +92,7 @@ user_clear(struct fetch *base)
 const struct flow_ops flow_user = {
 	.name = "user",
 	.makes = { [TOKEN_STANDARD] = true },
+	.exchanges = true,
 	.fetch_size = sizeof(struct user_fetch),
 	.begin = user_begin,
 	.clear = user_clear,

@@ -95,7 +95,7 @@ recipe_open(struct recipe *rc)
 
 	if (rc->denied && (rc->trial || recipe_now(rc) < rc->until))
 		return false;
-	if (!rc->flow->possible || rc->flow->possible(rc->flows->ctx, &e) >= 0)
+	if (flow_possible(rc->flow, rc->flows->ctx, &e) >= 0)
 		return true;
 	recipe_deny(rc, &e);
 	return false;
@@ -301,7 +301,7 @@ flows_error(const struct flows *fs, struct err *e)
 
 		if (rc->denied && recipe_now(rc) < rc->until)
 			*e = rc->why;
-		else if (!rc->flow->possible || rc->flow->possible(ctx, e) >= 0)
+		else if (flow_possible(rc->flow, ctx, e) >= 0)
 			return 0;
 	}
 	return err_kind_errno(e->kind);

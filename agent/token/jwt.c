@@ -212,7 +212,7 @@ expect_string(const char *name, const char *is, const char *should,
 }
 
 static int
-expect_google(const struct jwt *j, struct err *e)
+expect_google(const struct jwt *j, const char *universe, struct err *e)
 {
 	int r = expect_string("alg", j->alg, "RS256", e);
 
@@ -223,6 +223,8 @@ expect_google(const struct jwt *j, struct err *e)
 	for (size_t i = 0; j->iss && i < ARRAY_SIZE(google_issuers); i++)
 		if (strcmp(j->iss, google_issuers[i]) == 0)
 			return 0;
+	if (j->iss && universe && strcmp(j->iss, universe) == 0)
+		return 0;
 	return expect_string("iss", j->iss, google_issuers[0], e);
 }
 
@@ -260,7 +262,7 @@ expect_times(const struct jwt *j, const struct jwt_expectation *x, struct err *e
 int
 jwt_expect(const struct jwt *j, const struct jwt_expectation *x, struct err *e)
 {
-	int r = expect_google(j, e);
+	int r = expect_google(j, x->universe, e);
 
 	if (r < 0)
 		return r;
@@ -310,7 +312,10 @@ jwt_assertion_input(const struct jwt_assertion *a)
 
 	assert(!a->target_audience != !a->scope);
 	write_member(&claims, "{\"iss\":", a->iss);
-	write_member(&claims, ",\"aud\":", a->aud);
+	if (a->sub)
+		write_member(&claims, ",\"sub\":", a->sub);
+	if (a->aud)
+		write_member(&claims, ",\"aud\":", a->aud);
 	buf_addf(&claims, ",\"iat\":%" PRId64 ",\"exp\":%" PRId64, a->iat, a->exp);
 	if (a->scope)
 		write_member(&claims, ",\"scope\":", a->scope);

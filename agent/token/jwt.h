@@ -29,20 +29,21 @@ DEFINE_CLEANUP(struct jwt *, jwt_free)
 struct jwt_expectation {
 	const char *audience;	/* byte for byte */
 	const char *email;	/* must be there, verified, and this one; or NULL */
+	const char *universe;	/* may be the iss, too; NULL: no other one */
 	int64_t now;		/* Unix seconds, best knowledge */
 	int64_t iat_skew;	/* how far iat may lie ahead of now */
 	int64_t max_life;	/* how far exp may lie ahead of now + iat_skew */
 };
 
 /* Is this the ID token of Google's that was asked for, and good now?  alg RS256,
-   a kid, iss one of Google's two spellings.  ERR_UNAVAILABLE otherwise, with
-   words that name the claim. */
+   a kid, iss one of Google's two spellings, or the domain of another universe.
+   ERR_UNAVAILABLE otherwise, with words that name the claim. */
 int jwt_expect(const struct jwt *j, const struct jwt_expectation *x,
 	       struct err *e);
 
 struct jwt_assertion {
 	const char *kid;		/* of the key that will sign; or NULL */
-	const char *iss, *aud;
+	const char *iss, *sub, *aud;	/* sub and aud may be NULL */
 	int64_t iat, exp;
 	const char *target_audience;	/* one of these two, */
 	const char *scope;		/* NULL the other */

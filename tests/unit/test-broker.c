@@ -170,6 +170,7 @@ setup_lost(void **state)
 	assert_true(sd_event_new(&w->event) >= 0);
 	w->http = fake_client_new(w->event);
 	w->mds = fake_new(w->event);
+	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
 	w->at.metadata = xstrdup(fake_url(w->mds));
 	assert_int_equal(account_metadata_new(&(struct account_setup){
 		.event = w->event, .http = w->http, .at = &w->at, .opt = &o,
@@ -234,6 +235,7 @@ teardown(void **state)
 		account_free(w->a);
 	http_client_free(w->http);
 	fake_free(w->mds);
+	free(w->at.universe);
 	free(w->at.metadata);
 	sd_event_unref(w->event);
 	free(w);

@@ -67,7 +67,7 @@ the_request_is_that_of_the_reference(void **state _unused_)
 {
 	struct http_request q;
 
-	certs_request(ENDPOINT_CERTS, &q);
+	certs_request("https://www.googleapis.com/oauth2/v3/certs", &q);
 	assert_int_equal(q.lane, HTTP_LANE_GOOGLE);
 	assert_string_equal(q.method, "GET");
 	assert_string_equal(q.url, "https://www.googleapis.com/oauth2/v3/certs");

@@ -362,6 +362,102 @@ upstream_can_be_moved_for_tests(void **state _unused_)
 	config_free(c);
 }
 
+/* What the flows of these are called. */
+static void
+flows_are(const struct flow_ops *const *flows, const char *expected)
+{
+	struct buf b = BUF_INIT(1024);
+
+	for (; *flows; flows++)
+		buf_addf(&b, "%s%s", b.len ? " " : "", (*flows)->name);
+	assert_string_equal(buf_str(&b), expected);
+	buf_free(&b);
+}
+
+static void
+a_universe_moves_all_that_is_not_written(void **state _unused_)
+{
+	struct config *c = load_text("[upstream]\nuniverse = apis.example\n");
+
+	assert_string_equal(c->at.universe, "apis.example");
+	assert_string_equal(c->at.iam, "https://iamcredentials.apis.example");
+	assert_string_equal(c->at.certs,
+			    "https://www.apis.example/oauth2/v3/certs");
+	assert_string_equal(c->at.metadata, "http://169.254.169.254");
+	flows_are(c->flows, "generate metadata");
+	config_free(c);
+
+	c = load_text("[upstream]\niam = https://iam.corp.example\n"
+		      "universe = apis.example\n");
+	assert_string_equal(c->at.iam, "https://iam.corp.example");
+	config_free(c);
+
+	c = load_text("");
+	assert_string_equal(c->at.universe, "googleapis.com");
+	assert_string_equal(c->at.token, "https://oauth2.googleapis.com/token");
+	flows_are(c->flows, "signblob metadata");
+	config_free(c);
+}
+
+static void
+in_another_universe_generate_takes_signblobs_place(void **state _unused_)
+{
+	static const struct {
+		const char *written, *are;
+	} rows[] = {
+		{ "signblob", "signblob generate" },
+		{ "signblob metadata", "signblob generate metadata" },
+		{ "metadata signblob", "metadata signblob generate" },
+		{ "generate signblob", "generate signblob" },
+		{ "signblob metadata generate", "signblob metadata generate" },
+		{ "metadata", "metadata" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(freep) char *text = xasprintf(
+			"[upstream]\nuniverse = apis.example\n"
+			"[account default]\nflows = %s\n", rows[i].written);
+		struct config *c = load_text(text);
+
+		flows_are(c->flows, rows[i].are);
+		config_free(c);
+	}
+}
+
+static void
+another_account_has_the_flows_of_its_universe(void **state _unused_)
+{
+	static const char text[] = "[upstream]\nuniverse = apis.example\n"
+		"[account a]\nemail = a@p.iam.gserviceaccount.com\n"
+		"[account b]\nemail = b@p.iam.gserviceaccount.com\n"
+		"flows = signblob\n";
+	struct config *c = load_text(text);
+
+	flows_are(config_account_find(&c->accounts, "a")->flows, "generate");
+	flows_are(config_account_find(&c->accounts, "b")->flows,
+		  "signblob generate");
+	config_free(c);
+	c = load_text("[account a]\nemail = a@p.iam.gserviceaccount.com\n");
+	flows_are(config_account_find(&c->accounts, "a")->flows,
+		  "generate signblob");
+	config_free(c);
+}
+
+static void
+another_universe_is_another_identity(void **state _unused_)
+{
+	struct config *a = load_text(""), *b, *same;
+
+	b = load_text("[upstream]\nuniverse = apis.example\n");
+	same = load_text("[upstream]\nuniverse = googleapis.com\n");
+	assert_int_equal(config_compare(a, b), CONFIG_OTHER_IDENTITY);
+	assert_int_equal(config_compare(b, a), CONFIG_OTHER_IDENTITY);
+	assert_int_equal(config_compare(a, same), CONFIG_SAME_UPSTREAM);
+	config_free(a);
+	config_free(b);
+	config_free(same);
+}
+
 static void
 the_metadata_host_of_the_environment(void **state _unused_)
 {
@@ -568,8 +664,8 @@ static const struct {
 	  ":2: policy: bad value \"lax\": expected enforce or permissive" },
 	{ LEN("[agent]\naudit = some\n"), ":2: audit: bad value \"some\": "
 	  "expected none, denied, new or all" },
-	{ LEN("[upstream]\nuniverse = x.example\n"),
-	  ":2: unknown key universe in [upstream]" },
+	{ LEN("[upstream]\nmultiverse = x.example\n"),
+	  ":2: unknown key multiverse in [upstream]" },
 	{ LEN("[cache]\nlukewarm = x\n"),
 	  ":2: unknown key lukewarm in [cache]" },
 	{ LEN("[cache]\nwarm = a b\nwarm = a\n"), ":3: warm: a is named twice" },
@@ -646,6 +742,19 @@ static const struct {
 	  "keyfile, user" },
 	{ LEN("[cache]\nverify = maybe\n"),
 	  ":2: verify: bad value \"maybe\": expected auto, claims or required" },
+	{ LEN("[upstream]\nuniverse = Apis.example\n"),
+	  ":2: universe: bad value \"Apis.example\": expected a domain in small "
+	  "letters, such as googleapis.com" },
+	{ LEN("[upstream]\nuniverse = 10.0.0.1\n"),
+	  ":2: universe: bad value \"10.0.0.1\": expected a domain in small "
+	  "letters, such as googleapis.com" },
+	{ LEN("[upstream]\nuniverse =\n"),
+	  ":2: universe: a value is missing" },
+	{ LEN("[upstream]\nuniverse = apis.example\n"
+	      "iam = https://iamcredentials.googleapis.com\n"),
+	  ":3: iam: https://iamcredentials.googleapis.com is of universe "
+	  "googleapis.com, and universe is apis.example: it would be sent that "
+	  "one's access tokens" },
 	{ LEN("[upstream]\ncerts = http://127.0.0.1/certs\n"),
 	  ":2: certs: http://127.0.0.1/certs: https only" },
 	/* upstream */
@@ -1027,6 +1136,10 @@ main(void)
 		T(every_option_has_a_place_of_its_own),
 		T(all_of_the_grammar),
 		T(upstream_can_be_moved_for_tests),
+		T(a_universe_moves_all_that_is_not_written),
+		T(in_another_universe_generate_takes_signblobs_place),
+		T(another_account_has_the_flows_of_its_universe),
+		T(another_universe_is_another_identity),
 		T(the_metadata_host_of_the_environment),
 		T(a_default_gives_way_to_its_bound),
 		T(lists_add_up_over_files_and_single_values_change),

@@ -265,7 +265,8 @@ static const struct {
 	{ account, "universe_domain", "true", "universe_domain is not a string" },
 	{ account, "universe_domain", "\"\"", "universe_domain is empty" },
 	{ account, "universe_domain", "\"example.org\"",
-	  "universe_domain is example.org, and the agent's is googleapis.com" },
+	  "universe_domain is example.org, and the agent's is googleapis.com "
+	  "(universe in [upstream])" },
 	{ account, "quota_project_id", "1", "quota_project_id is not a string" },
 	{ account, "quota_project_id", "\"a b\"",
 	  "quota_project_id is not a project's id" },
@@ -437,6 +438,9 @@ a_file_of_another_universe_is_for_agents_of_that_one(void **state _unused_)
 		"{\"type\":\"authorized_user\",\"client_id\":\"x\","
 		"\"client_secret\":\"y\",\"refresh_token\":\"z\","
 		"\"universe_domain\":\"example.org\"}";
+	static const char none[] =
+		"{\"type\":\"authorized_user\",\"client_id\":\"x\","
+		"\"client_secret\":\"y\",\"refresh_token\":\"z\"}";
 	struct credfile *c = NULL;
 	struct err e;
 
@@ -445,6 +449,45 @@ a_file_of_another_universe_is_for_agents_of_that_one(void **state _unused_)
 	c = credfile_free(c);
 	assert_int_equal(parse_with(user, "universe_domain", NULL, &c, &e), 0);
 	c = credfile_free(c);
+	assert_int_equal(credfile_parse(text, strlen(text), "apis.example", &c, &e),
+			 -EINVAL);
+	assert_string_equal(e.msg, "universe_domain is example.org, and the "
+			    "agent's is apis.example (universe in [upstream])");
+	assert_int_equal(credfile_parse(none, strlen(none), "example.org", &c, &e),
+			 -EINVAL);
+	assert_string_equal(e.msg, "universe_domain is missing, which stands for "
+			    "googleapis.com, and the agent's is example.org "
+			    "(universe in [upstream])");
+	assert_null(c);
+}
+
+static void
+an_impersonated_accounts_universe_is_that_of_its_source(void **state _unused_)
+{
+	static const char form[] =
+		"{\"type\":\"impersonated_service_account\","
+		"\"service_account_impersonation_url\":"
+		"\"https://iamcredentials.example.org/v1/projects/-/"
+		"serviceAccounts/a@p.iam.gserviceaccount.com:generateAccessToken\","
+		"\"source_credentials\":{\"type\":\"authorized_user\","
+		"\"client_id\":\"x\",\"client_secret\":\"y\","
+		"\"refresh_token\":\"z\",\"universe_domain\":\"%s\"}}";
+	_cleanup_(freep) char *good = xasprintf(form, "example.org");
+	_cleanup_(freep) char *bad = xasprintf(form, "googleapis.com");
+	struct credfile *c = NULL;
+	struct err e;
+
+	assert_int_equal(credfile_parse(good, strlen(good), "example.org", &c, &e),
+			 0);
+	assert_string_equal(c->email, "a@p.iam.gserviceaccount.com");
+	c = credfile_free(c);
+	assert_int_equal(credfile_parse(bad, strlen(bad), "example.org", &c, &e),
+			 -EINVAL);
+	assert_non_null(strstr(e.msg, "source_credentials: universe_domain is"));
+	/* Of googleapis.com's IAM the other universe's agent wants nothing. */
+	assert_int_equal(credfile_parse(good, strlen(good), "googleapis.com", &c,
+					&e), -EINVAL);
+	assert_null(c);
 }
 
 int
@@ -465,6 +508,8 @@ main(void)
 		cmocka_unit_test(size_and_depth_are_bounded),
 		cmocka_unit_test(
 			a_file_of_another_universe_is_for_agents_of_that_one),
+		cmocka_unit_test(
+			an_impersonated_accounts_universe_is_that_of_its_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -282,6 +282,113 @@ the_token_endpoint_in_use_is_one_of_googles(void **state _unused_)
 	endpoints_clear(&at);
 }
 
+static void
+another_universe_has_its_own_endpoints_and_no_googleapis_com(void **state _unused_)
+{
+	struct endpoints at = { .universe = xstrdup("apis.example") };
+
+	endpoints_complete(&at);
+	assert_string_equal(at.iam, "https://iamcredentials.apis.example");
+	assert_string_equal(at.token, "https://oauth2.apis.example/token");
+	assert_string_equal(at.certs, "https://www.apis.example/oauth2/v3/certs");
+	assert_null(at.metadata);
+	assert_false(endpoints_are_default(&at));
+	assert_true(is_google(at.iam, false));
+	assert_true(is_google(at.certs, false));
+
+	/* Those that are there stay. */
+	free(at.iam);
+	at.iam = xstrdup("https://iam.corp.example");
+	endpoints_complete(&at);
+	assert_string_equal(at.iam, "https://iam.corp.example");
+	endpoints_clear(&at);
+	assert_null(at.universe);
+}
+
+static void
+a_universe_is_a_domain_in_small_letters(void **state _unused_)
+{
+	static const char label[] =
+		"a23456789012345678901234567890123456789012345678901234567890123";
+	_cleanup_(freep) char *longest =
+		xasprintf("%s.%s.%s.a2345678901234567890123456789012345678", label,
+			  label, label);
+	_cleanup_(freep) char *too_long = xasprintf("%sx", longest);
+	_cleanup_(freep) char *label_too_long = xasprintf("%sx.example", label);
+	const char *const good[] = {
+		"googleapis.com", "apis-s3ns.fr", "a.b", "1.2x", "a.b.c.d",
+		"xn--a.de", longest,
+	};
+	const char *const bad[] = {
+		"", ".", "com", "a.", ".a.b", "a..b", "a.b.", "A.b", "a.B", "a_b.c",
+		"-a.b", "a-.b", "a.-b", "a.b-", "a b.c", "a.b/c", "a.b:443",
+		"a@b.c",
+		"https://a.b", "10.0.0.1", "a.1", "[::1]", "\xc3\xa4.de", "a.b\n",
+		"a.b%2ec", "*.a.b", too_long, label_too_long,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		if (!endpoint_is_universe(good[i]))
+			fail_msg("refused: %s", good[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (endpoint_is_universe(bad[i]))
+			fail_msg("accepted: %s", bad[i]);
+}
+
+static void
+a_host_is_in_a_domain_or_below_it(void **state _unused_)
+{
+	static const struct {
+		const char *url;
+		bool in;
+	} rows[] = {
+		{ "https://googleapis.com", true },
+		{ "https://iamcredentials.googleapis.com", true },
+		{ "https://IAM.GoogleAPIs.com.:443/x", true },
+		{ "https://x.p.googleapis.com/y", true },
+		{ "https://xgoogleapis.com", false },
+		{ "https://googleapis.com.example.org", false },
+		{ "https://example.org/googleapis.com", false },
+		{ "https://com", false },
+		{ "https://[::1]", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		if (endpoint_is_in(rows[i].url, "googleapis.com") != rows[i].in)
+			fail_msg("%s", rows[i].url);
+}
+
+static void
+the_universes_hosts_are_googles_and_no_others(void **state _unused_)
+{
+	static const char *const found[] = {
+		"https://apis.example", "https://iamcredentials.apis.example/x",
+		"https://IAM.Apis.EXAMPLE.:443/", "https://x/?to=a.apis.example",
+		"https://oauth2.%61pis.example/token",
+		/* Nothing of googleapis.com's is signed for there either. */
+		"https://oauth2.googleapis.com/token",
+		"https://accounts.google.com/",
+	};
+	static const char *const others[] = {
+		"https://app.example", "https://xapis.example/", "https://example/",
+		"https://apis.example.com/", "https://apis-example/",
+	};
+	struct endpoints at = { .universe = xstrdup("apis.example") };
+	struct endpoints home;
+
+	endpoints_init(&home);
+	endpoints_complete(&at);
+	for (size_t i = 0; i < ARRAY_SIZE(found); i++)
+		if (!endpoint_is_googles(&at, found[i]))
+			fail_msg("not found: %s", found[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (endpoint_is_googles(&at, others[i]))
+			fail_msg("found: %s", others[i]);
+	assert_false(endpoint_is_googles(&home, "https://iam.apis.example/"));
+	endpoints_clear(&at);
+	endpoints_clear(&home);
+}
+
 int
 main(void)
 {
@@ -296,6 +403,11 @@ main(void)
 		cmocka_unit_test(google_is_found_in_any_spelling),
 		cmocka_unit_test(what_is_not_googles_is_not_found),
 		cmocka_unit_test(the_token_endpoint_in_use_is_one_of_googles),
+		cmocka_unit_test(
+		    another_universe_has_its_own_endpoints_and_no_googleapis_com),
+		cmocka_unit_test(a_universe_is_a_domain_in_small_letters),
+		cmocka_unit_test(a_host_is_in_a_domain_or_below_it),
+		cmocka_unit_test(the_universes_hosts_are_googles_and_no_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,6 +111,7 @@ setup(void **state)
 	assert_true(sd_event_new(&w->event) >= 0);
 	w->http = fake_client_new(w->event);
 	w->google = fake_new(w->event);
+	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
 	w->at.metadata = xstrdup(fake_url(w->google));
 	w->at.certs = xasprintf("%s" CERTS, fake_url(w->google));
 	assert_int_equal(account_metadata_new(&(struct account_setup){
@@ -143,6 +144,7 @@ teardown(void **state)
 	fake_free(w->google);
 	rs256_key_free(w->key);
 	free(w->jwks);
+	free(w->at.universe);
 	free(w->at.metadata);
 	free(w->at.certs);
 	sd_event_unref(w->event);

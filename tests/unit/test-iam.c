@@ -14,6 +14,8 @@
 #include "google/iam_sign.h"
 #include "vectors.h"
 
+#define IAM	"https://iamcredentials.googleapis.com"
+
 static const struct iam_subject itself = { .email = VEC_EMAIL };
 
 static struct http_response
@@ -85,7 +87,7 @@ a_request_is_that_of_the_reference(void **state _unused_)
 {
 	struct http_request q;
 
-	iam_sign_blob_request(ENDPOINT_IAM, &itself, VEC_ACCESS_TOKEN,
+	iam_sign_blob_request(IAM, &itself, VEC_ACCESS_TOKEN,
 			      VEC_ASSERTION_INPUT, strlen(VEC_ASSERTION_INPUT), &q);
 	assert_int_equal(q.lane, HTTP_LANE_GOOGLE);
 	assert_string_equal(q.method, "POST");
@@ -384,7 +386,7 @@ static const struct iam_subject far = {
 static void
 assert_request(struct http_request *q, const char *method, const char *body)
 {
-	_cleanup_(freep) char *url = xasprintf(ENDPOINT_IAM "/v1/projects/-/"
+	_cleanup_(freep) char *url = xasprintf(IAM "/v1/projects/-/"
 		"serviceAccounts/" VEC_EMAIL ":%s", method);
 
 	assert_string_equal(q->url, url);
@@ -401,10 +403,10 @@ tokens_are_asked_for_as_in_the_reference(void **state _unused_)
 	char *const scopes[] = { (char *)SCOPE_CLOUD_PLATFORM, NULL };
 	struct http_request q;
 
-	iam_generate_id_token_request(ENDPOINT_IAM, &other, VEC_ACCESS_TOKEN,
+	iam_generate_id_token_request(IAM, &other, VEC_ACCESS_TOKEN,
 				      VEC_AUDIENCE, &q);
 	assert_request(&q, "generateIdToken", VEC_B7_REQUEST);
-	iam_generate_access_token_request(ENDPOINT_IAM, &other, VEC_ACCESS_TOKEN,
+	iam_generate_access_token_request(IAM, &other, VEC_ACCESS_TOKEN,
 					  scopes, &q);
 	assert_request(&q, "generateAccessToken", VEC_B8_REQUEST);
 }
@@ -416,9 +418,9 @@ delegates_stand_in_the_body_in_order(void **state _unused_)
 	const struct iam_subject s = { .email = VEC_EMAIL, .delegates = two };
 	struct http_request q;
 
-	iam_sign_blob_request(ENDPOINT_IAM, &far, VEC_ACCESS_TOKEN, "hello", 5, &q);
+	iam_sign_blob_request(IAM, &far, VEC_ACCESS_TOKEN, "hello", 5, &q);
 	assert_request(&q, "signBlob", VEC_B9_REQUEST);
-	iam_generate_id_token_request(ENDPOINT_IAM, &s, VEC_ACCESS_TOKEN, "x", &q);
+	iam_generate_id_token_request(IAM, &s, VEC_ACCESS_TOKEN, "x", &q);
 	assert_request(&q, "generateIdToken", "{\"audience\":\"x\","
 		       "\"includeEmail\":true,\"delegates\":["
 		       "\"projects/-/serviceAccounts/a@b\","
@@ -430,10 +432,10 @@ a_jwt_is_asked_for_as_in_the_reference(void **state _unused_)
 {
 	struct http_request q;
 
-	iam_sign_jwt_request(ENDPOINT_IAM, &itself, VEC_ACCESS_TOKEN, VEC_B6_CLAIMS,
+	iam_sign_jwt_request(IAM, &itself, VEC_ACCESS_TOKEN, VEC_B6_CLAIMS,
 			     &q);
 	assert_request(&q, "signJwt", VEC_B6_REQUEST);
-	iam_sign_jwt_request(ENDPOINT_IAM, &far, VEC_ACCESS_TOKEN,
+	iam_sign_jwt_request(IAM, &far, VEC_ACCESS_TOKEN,
 			     "{\"a\":\"\\\"\\u0001\"}", &q);
 	assert_request(&q, "signJwt", "{\"payload\":"
 		       "\"{\\\"a\\\":\\\"\\\\\\\"\\\\u0001\\\"}\",\"delegates\":["
@@ -489,7 +491,7 @@ an_audience_cannot_leave_its_string(void **state _unused_)
 {
 	struct http_request q;
 
-	iam_generate_id_token_request(ENDPOINT_IAM, &other, VEC_ACCESS_TOKEN,
+	iam_generate_id_token_request(IAM, &other, VEC_ACCESS_TOKEN,
 				      "x\",\"delegates\":[\"\\", &q);
 	assert_request(&q, "generateIdToken", "{\"audience\":"
 		       "\"x\\\",\\\"delegates\\\":[\\\"\\\\\","

@@ -337,6 +337,29 @@ a_wrong_claim_is_named_with_what_was_expected(void **state _unused_)
 }
 
 static void
+another_universes_domain_may_be_the_issuer_there_only(void **state _unused_)
+{
+	struct jwt_expectation x = expectation;
+	static const char domain[] = "{\"iss\":\"apis.example\"," AUD EMAIL TIMES;
+	static const char url[] =
+		"{\"iss\":\"https://apis.example\"," AUD EMAIL TIMES;
+	static const char home[] = "{\"iss\":\"googleapis.com\"," AUD EMAIL TIMES;
+	struct err e;
+
+	assert_non_null(strstr(verdict(GOOD_HEADER, domain, &x, &e),
+			       "iss is apis."));
+	assert_non_null(strstr(verdict(GOOD_HEADER, home, &x, &e),
+			       "iss is google"));
+	x.universe = "apis.example";
+	assert_string_equal(verdict(GOOD_HEADER, domain, &x, &e), "");
+	assert_string_equal(verdict(GOOD_HEADER, GOOD_CLAIMS, &x, &e), "");
+	assert_non_null(strstr(verdict(GOOD_HEADER, url, &x, &e),
+			       "iss is https"));
+	assert_non_null(strstr(verdict(GOOD_HEADER, home, &x, &e),
+			       "iss is google"));
+}
+
+static void
 the_last_good_second_is_good(void **state _unused_)
 {
 	struct jwt_expectation x = expectation;
@@ -381,6 +404,8 @@ main(void)
 		cmocka_unit_test(a_jwt_has_a_limit),
 		cmocka_unit_test(the_expected_token_passes),
 		cmocka_unit_test(a_wrong_claim_is_named_with_what_was_expected),
+		cmocka_unit_test(
+			another_universes_domain_may_be_the_issuer_there_only),
 		cmocka_unit_test(the_last_good_second_is_good),
 		cmocka_unit_test(what_a_token_says_is_shown_masked),
 	};

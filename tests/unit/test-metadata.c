@@ -490,11 +490,68 @@ a_value_that_is_not_there_is_not_found(void **state _unused_)
 	assert_non_null(strstr(e.msg, "universe/universe-domain"));
 }
 
+static void
+the_universe_is_googleapis_com_where_the_server_knows_none(void **state _unused_)
+{
+	static const struct {
+		unsigned status;
+		const char *body, *domain;	/* NULL: that is a failure */
+		bool known;
+	} rows[] = {
+		{ 200, "googleapis.com", "googleapis.com", true },
+		{ 200, "apis.example", "apis.example", true },
+		{ 200, "", "googleapis.com", true },
+		{ 404, VEC_A15_BODY, "googleapis.com", false },
+		{ 200, "Apis.example", NULL, false },
+		{ 200, "apis.example\n", NULL, false },
+		{ 200, "https://apis.example", NULL, false },
+		{ 200, "<html>", NULL, false },
+		{ 403, "", NULL, false },
+		{ 429, "", NULL, false },
+		{ 500, "", NULL, false },
+		{ 301, "", NULL, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct http_response re = answer(rows[i].status, rows[i].body);
+		_cleanup_(freep) char *domain = NULL;
+		bool known = false;
+		struct err e;
+		int r = metadata_universe_response(&re, &domain, &known, &e);
+
+		assert_int_equal(r >= 0, rows[i].domain != NULL);
+		if (rows[i].domain) {
+			assert_string_equal(domain, rows[i].domain);
+			assert_int_equal(known, rows[i].known);
+		} else {
+			assert_null(domain);
+		}
+	}
+}
+
+static void
+who_is_no_metadata_server_says_nothing_of_the_universe(void **state _unused_)
+{
+	struct http_response re = answer(404, VEC_A15_BODY);
+	char *domain = NULL;
+	bool known;
+	struct err e;
+
+	re.flavor_google = false;
+	assert_true(metadata_universe_response(&re, &domain, &known, &e) < 0);
+	assert_int_equal(e.kind, ERR_UNAVAILABLE);
+	assert_null(domain);
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_those_of_the_reference),
+		cmocka_unit_test(
+		    the_universe_is_googleapis_com_where_the_server_knows_none),
+		cmocka_unit_test(
+		    who_is_no_metadata_server_says_nothing_of_the_universe),
 		cmocka_unit_test(an_identity_token_is_the_whole_body),
 		cmocka_unit_test(a_body_that_is_no_token_is_unavailable),
 		cmocka_unit_test(refusals_of_an_identity_token_are_told_apart),
