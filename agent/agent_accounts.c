@@ -43,6 +43,10 @@ on_account_changed(void *userdata, const struct account *a)
 			    "stop the VM, gcloud compute instances "
 			    "set-service-account, start it");
 		break;
+	case ACCOUNT_ELSEWHERE:
+		log_error(LOG_NO_FIELDS, "%s: no token can be had; %s",
+			  account_last_error(a)->msg, account_last_error(a)->hint);
+		break;
 	default:
 		break;
 	}

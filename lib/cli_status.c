@@ -161,6 +161,17 @@ show_policy(const struct json *status)
 		       "admits\n", "policy");
 }
 
+/* Only where it is another one than nearly everybody's. */
+static void
+show_universe(const struct json *status)
+{
+	char universe[900];
+
+	if (*text(status, "universe", universe) &&
+	    strcmp(universe, "googleapis.com") != 0)
+		printf("%-10s%s\n", "universe", universe);
+}
+
 static void
 show_more(const struct json *status)
 {
@@ -171,6 +182,7 @@ show_more(const struct json *status)
 	show_policy(status);
 	printf("%-10s%s, up for %" PRId64 " s\n", "version",
 	       text(status, "version", version), number(status, "uptime"));
+	show_universe(status);
 	show_each(status, "accounts", show_account);
 	show_each(status, "upstreams", show_upstream);
 	show_each(status, "limits", show_limit);

@@ -111,6 +111,7 @@ add_account(struct buf *b, const struct flow_context *ctx)
 		[ACCOUNT_SOUGHT] = "sought",
 		[ACCOUNT_FOUND] = "found",
 		[ACCOUNT_NONE] = "none",
+		[ACCOUNT_ELSEWHERE] = "elsewhere",
 	};
 	const struct account *acc = ctx->account;
 	const struct err *last = account_last_error(acc);
@@ -312,6 +313,8 @@ v1_status(struct api *a, struct http_exchange *x)
 		 PACKAGE_VERSION, seconds_since(a, a->started),
 		 policy_is_permissive(a->ctx.policy) ? "permissive" : "enforce",
 		 policy_len(a->ctx.policy));
+	buf_addf(&b, ",\"universe\":\"%s\"",
+		 accounts_default(a->ctx.accounts)->at->universe);
 	add_health(&b, a);
 	add_accounts(&b, a);
 	add_upstreams(&b, a);

@@ -38,13 +38,16 @@ ask_later(struct account *a, uint64_t delay)
 	sd_event_source_set_enabled(a->timer, SD_EVENT_ONESHOT);
 }
 
-/* What was found before stays good until something better is known. */
+/* What was found before stays good until something better is known; that the
+   machine is elsewhere, too. */
 void
 account_not_told(struct account *a, const struct err *e)
 {
 	uint64_t wish = MIN(e->retry_usec, a->opt.none_usec);
 
 	a->asking = false;
+	if (a->state == ACCOUNT_ELSEWHERE)
+		return ask_later(a, a->opt.none_usec);
 	a->last_error = *e;
 	a->last_error.kind = ERR_UNAVAILABLE;	/* nobody knows yet, that is all */
 	a->failed = true;
@@ -133,20 +136,35 @@ account_found(struct account *a, struct metadata_account *info)
 		account_wait_tell(a, &a->token_waits, NULL, &e);
 }
 
+/* Whatever was known before, there is none for us. */
+static void
+account_lost(struct account *a, enum account_state state, const struct err *e)
+{
+	a->asking = false;
+	metadata_account_clear(&a->info);
+	account_forget_access(a, e);
+	ask_later(a, a->opt.none_usec);
+	if (a->state != state)
+		account_set_state(a, state);
+	account_wait_tell(a, &a->waits, NULL, e);
+}
+
 void
 account_none(struct account *a)
 {
 	struct err e;
 
-	a->asking = false;
 	metadata_no_account(&e);
-	metadata_account_clear(&a->info);
-	account_forget_access(a, &e);
 	a->failed = false;
-	ask_later(a, a->opt.none_usec);
-	if (a->state != ACCOUNT_NONE)
-		account_set_state(a, ACCOUNT_NONE);
-	account_wait_tell(a, &a->waits, NULL, &e);
+	account_lost(a, ACCOUNT_NONE, &e);
+}
+
+void
+account_elsewhere(struct account *a, const struct err *e)
+{
+	a->last_error = *e;
+	a->failed = a->denied = true;
+	account_lost(a, ACCOUNT_ELSEWHERE, e);
 }
 
 void

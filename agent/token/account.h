@@ -4,8 +4,9 @@
 /* A service account that the agent speaks for.
 
    "default" is looked for at the metadata server from the start, as long as the VM
-   takes to boot; where the VM has none, again every while; and anew when Google
-   says that it does not know it.  Whoever needs it before it is found waits by a
+   takes to boot; where the VM has none, or is in another universe than the one that
+   is configured, again every while; and anew when Google says that it does not know
+   it.  Whoever needs it before it is found waits by a
    ticket.  Others are configured, and are known from the start.  An account's
    access token is fetched once for all who ask at the same time, and kept until
    shortly before it expires.
@@ -70,7 +71,8 @@ DEFINE_CLEANUP(struct account *, account_free)
 enum account_state {
 	ACCOUNT_SOUGHT,		/* nobody has answered yet */
 	ACCOUNT_FOUND,
-	ACCOUNT_NONE		/* the VM has no service account */
+	ACCOUNT_NONE,		/* the VM has no service account */
+	ACCOUNT_ELSEWHERE	/* the VM is in another universe than we are */
 };
 
 /* The account of a key file, known from the start; c outlives it.  And whoever

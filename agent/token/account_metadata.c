@@ -1,31 +1,120 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* Source "metadata": the VM's own account, as the metadata server tells it. */
+/* Source "metadata": the VM's own account, as the metadata server tells it, once it
+   is known that the VM is in the universe that is configured: before that, nobody
+   knows whom its tokens are for. */
 
 #include <errno.h>
+#include <string.h>
 
 #include "token/account_source.h"
 
 struct account_metadata {
 	struct account base;
-	struct http_call *call;		/* who it is */
+	bool at_home;			/* the universe is the one configured */
+	struct http_call *call;		/* where it is, then who */
 	uint64_t call_deadline;
 	struct http_call *access_call;
 };
 
-static http_done_fn on_discovered, on_access;
+static http_done_fn on_universe, on_discovered, on_access;
+
+/* Takes the request over. */
+static int
+ask_once(struct account_metadata *m, struct http_request *q, http_done_fn *done,
+	 struct err *e)
+{
+	q->once = true;			/* retried on the account's own schedule */
+	m->call_deadline = UINT64_MAX;	/* the lane's time for one try holds */
+	return http_client_start(m->base.http, q, &m->call_deadline, done, m,
+				 &m->call, e);
+}
+
+static void
+note_flavor(struct account *a, const struct http_response *re)
+{
+	if (re && re->flavor_google)
+		a->flavored = true;
+}
+
+/* Where. */
+
+static int
+ask_universe(struct account_metadata *m, struct err *e)
+{
+	struct http_request q = { 0 };
+
+	metadata_universe_request(m->base.at->metadata, &q);
+	return ask_once(m, &q, on_universe, e);
+}
+
+static void
+wrong_universe(const struct endpoints *at, const char *domain, struct err *e)
+{
+	bool home = endpoints_are_default(at);
+
+	err_set(e, ERR_GOOGLE, "this machine is in universe %s, as its metadata "
+		"server says, and the agent is in %s%s", domain, at->universe,
+		home ? ", the default" : "");
+	e->scope = ERR_SCOPE_ACCOUNT;
+	if (strcmp(domain, ENDPOINT_UNIVERSE) == 0)
+		err_hint(e, "take universe out of [upstream], and reload");
+	else
+		err_hint(e, "if the machine is meant to be there: universe = %s in "
+			 "[upstream], and reload", domain);
+}
+
+static int ask_account(struct account_metadata *m, struct err *e);
+
+static void
+on_universe(void *userdata, const struct http_response *re,
+	    const struct err *failed)
+{
+	struct account_metadata *m = userdata;
+	struct account *a = &m->base;
+	_cleanup_(freep) char *domain = NULL;
+	bool known = false;
+	struct err e;
+	int r = -EHOSTUNREACH;
+
+	note_flavor(a, re);
+	if (failed)
+		e = *failed;
+	else
+		r = metadata_universe_response(re, &domain, &known, &e);
+	if (r >= 0 && strcmp(domain, a->at->universe) != 0) {
+		wrong_universe(a->at, domain, &e);
+		/* A metadata server may say 404 while the VM boots. */
+		if (known || account_now(a) >= a->opt.boot_usec)
+			return account_elsewhere(a, &e);
+		r = err_kind_errno(e.kind);
+	} else if (r >= 0) {
+		m->at_home = true;
+		r = ask_account(m, &e);
+		if (r >= 0)
+			return;
+	}
+	err_prefix(&e, r, "looking for the VM's service account");
+	account_not_told(a, &e);
+}
+
+/* Who. */
+
+static int
+ask_account(struct account_metadata *m, struct err *e)
+{
+	struct http_request q = { 0 };
+
+	metadata_account_request(m->base.at->metadata, &q);
+	return ask_once(m, &q, on_discovered, e);
+}
 
 static int
 metadata_ask(struct account *a, struct err *e)
 {
 	struct account_metadata *m = container_of(a, struct account_metadata, base);
-	struct http_request q = { 0 };
 
-	metadata_account_request(a->at->metadata, &q);
-	q.once = true;			/* retried on the account's own schedule */
-	m->call_deadline = UINT64_MAX;	/* the lane's time for one try holds */
-	return http_client_start(a->http, &q, &m->call_deadline, on_discovered,
-				 m, &m->call, e);
+	return m->at_home ? ask_account(m, e) : ask_universe(m, e);
 }
 
 static void
@@ -38,9 +127,7 @@ on_discovered(void *userdata, const struct http_response *re,
 	struct err e;
 	int r = -EHOSTUNREACH;
 
-	if (re && re->flavor_google)
-		a->flavored = true;
-
+	note_flavor(a, re);
 	if (failed)
 		e = *failed;
 	else
@@ -56,6 +143,8 @@ on_discovered(void *userdata, const struct http_response *re,
 	err_prefix(&e, r, "looking for the VM's service account");
 	account_not_told(a, &e);
 }
+
+/* Its access token. */
 
 static int
 metadata_ask_access(struct account *a, struct err *e)

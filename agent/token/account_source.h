@@ -54,9 +54,9 @@ struct account_source {
 	/* Google's "no" to who it is is an answer for all who wait. */
 	bool denial_counts;
 	size_t account_size;	/* of its own, which begins with a struct account */
-	/* Who is it?  Ends later in one of account_found(), account_none() and
-	   account_not_told(); or at once, with a negative return.  NULL: it is
-	   known from the start, by account_known(). */
+	/* Who is it?  Ends later in one of account_found(), account_none(),
+	   account_elsewhere() and account_not_told(); or at once, with a negative
+	   return.  NULL: it is known from the start, by account_known(). */
 	int (*ask)(struct account *a, struct err *e);
 	/* Its access token, by access_deadline: ends later in account_access_came()
 	   or account_access_failed(); or at once, with a negative return.  Only
@@ -81,6 +81,7 @@ uint64_t account_now(const struct account *a);	/* CLOCK_BOOTTIME */
 /* What the question has come to.  info is taken over. */
 void account_found(struct account *a, struct metadata_account *info);
 void account_none(struct account *a);
+void account_elsewhere(struct account *a, const struct err *e);
 void account_not_told(struct account *a, const struct err *e);
 
 /* It is good for so many seconds. */

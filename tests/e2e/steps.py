@@ -11,6 +11,7 @@ from conftest import wait_for
 
 ACCOUNT, ACCESS, SIGNATURE, ID_TOKEN = "account", "access token", "signature", "ID token"
 IDENTITY, KEYS, GENERATED = "identity", "keys", "generated ID token"
+UNIVERSE = "universe"
 COLD = {SIGNATURE: 1, ID_TOKEN: 1}
 FIRST = {ACCOUNT: 1, ACCESS: 1, **COLD}
 
@@ -50,6 +51,8 @@ def step(record):
         return ACCESS
     if record["service"] == "metadata" and path.endswith("/default/identity"):
         return IDENTITY
+    if record["service"] == "metadata" and path.endswith("/universe/universe-domain"):
+        return UNIVERSE
     if record["service"] == "certs" and path == "/oauth2/v3/certs":
         return KEYS
     if record["service"] == "iam" and path.endswith(":signBlob"):
@@ -61,13 +64,16 @@ def step(record):
     return f"{record['service']} {record['method']} {path}"
 
 
-def steps(emulator, keys=False):
+def steps(emulator, keys=False, universe=False):
     """How often each step was asked for since the last reset; anything else is
     there under its own name, so that equality means nothing else.  Google's keys,
-    which are fetched beside, count only where asked for."""
+    which are fetched beside, and the universe, which each agent asks for once at its
+    start, count only where asked for."""
     count = collections.Counter(map(step, emulator.requests()))
     if not keys:
         count.pop(KEYS, None)
+    if not universe:
+        count.pop(UNIVERSE, None)
     return dict(count)
 
 

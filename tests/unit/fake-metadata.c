@@ -11,6 +11,10 @@
 #include "base/buf.h"
 #include "fake-metadata.h"
 
+#define UNIVERSE	"universe/universe-domain"
+#define USUAL		"HTTP/1.1 404 Not Found\r\nMetadata-Flavor: Google\r\n" \
+			"Content-Length: 0\r\n\r\n"
+
 struct rule {
 	TAILQ_ENTRY(rule) entry;
 	char *path, *bytes;
@@ -120,6 +124,7 @@ conn_take(struct conn *c)
 	const char *length = strstr(in, "Content-Length: ");
 	struct fake *f = c->fake;
 	struct fake_request *q;
+	_cleanup_(freep) char *line = xstrndup(in, strcspn(in, "\r"));
 	size_t head, len;
 
 	if (!end)
@@ -131,12 +136,16 @@ conn_take(struct conn *c)
 	if (c->in.len < len)
 		return false;
 
+	if (strstr(line, UNIVERSE) && !rule_find(f, line)) {
+		buf_consume(&c->in, len);
+		return send(c->fd, USUAL, strlen(USUAL), MSG_NOSIGNAL) >= 0;
+	}
 	f->requests = xrealloc(f->requests, f->n + 1, sizeof(*f->requests));
 	q = &f->requests[f->n++];
 	q->text = xstrndup(in, len);
 	q->body = q->text + head;
 	q->came = fake_now();
-	c->held = xstrndup(in, strcspn(in, "\r"));
+	c->held = TAKE_PTR(line);
 	buf_consume(&c->in, len);
 	return true;
 }
@@ -155,7 +164,7 @@ on_readable(_unused_ sd_event_source *s, int fd, _unused_ uint32_t revents,
 	}
 	buf_add(&c->in, part, (size_t)n);
 	while (!c->held && conn_take(c))
-		if (!conn_answer(c))
+		if (c->held && !conn_answer(c))
 			return 0;
 	return 0;
 }

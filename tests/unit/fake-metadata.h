@@ -5,7 +5,8 @@
    metadata server or any other upstream.  It lives in the test's own event loop,
    so that nothing happens but while the test runs the loop.
 
-   A request for which nothing has been said is held until something is. */
+   A request for which nothing has been said is held until something is; but one for
+   the universe is answered as in the usual one, and not counted. */
 
 #include <systemd/sd-event.h>
 

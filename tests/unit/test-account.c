@@ -14,6 +14,8 @@
 #include "vectors.h"
 
 #define MS		USEC_PER_MSEC
+#define WHERE		1	/* the first request asks for the universe */
+#define UNIVERSE	"universe/universe-domain"
 #define WHO		"service-accounts/default/?recursive=true"
 #define TOKEN		"service-accounts/default/token"
 #define OTHER_EMAIL	"other-sa@example-proj-123.iam.gserviceaccount.com"
@@ -48,6 +50,7 @@ setup(void **state)
 	assert_true(sd_event_new(&w->event) >= 0);
 	w->http = fake_client_new(w->event);
 	w->mds = fake_new(w->event);
+	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
 	w->at.metadata = xstrdup(fake_url(w->mds));
 	w->opt = (struct account_options){
 		.discover_first_usec = 2 * MS,
@@ -69,6 +72,7 @@ teardown(void **state)
 	account_free(w->a);
 	http_client_free(w->http);
 	fake_free(w->mds);
+	free(w->at.universe);
 	free(w->at.metadata);
 	sd_event_unref(w->event);
 	free(w);
@@ -235,7 +239,7 @@ it_is_asked_for_until_it_is_found_and_no_more(void **state)
 		assert_true(fake_request(w->mds, i + 1)->came -
 			    fake_request(w->mds, i)->came >= gaps_ms[i] * MS);
 	fake_run_to(w->event, fake_now() + 40 * MS);
-	assert_int_equal(http_client_sent(w->http), 6);
+	assert_int_equal(http_client_sent(w->http), WHERE + 6);
 	assert_int_equal(w->changes, 1);
 }
 
@@ -278,11 +282,11 @@ only_a_metadata_server_counts_as_one(void **state)
 {
 	struct world *w = *state;
 
-	fake_once(w->mds, WHO, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+	fake_once(w->mds, UNIVERSE, "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
 	begin(w);
 	RUN_UNTIL(w->event, account_last_error(w->a));
 	assert_false(account_flavored(w->a));
-	fake_say(w->mds, WHO, 500, "");
+	fake_say(w->mds, UNIVERSE, 500, "");
 	RUN_UNTIL(w->event, account_flavored(w->a));
 	assert_int_equal(account_state(w->a), ACCOUNT_SOUGHT);
 }
@@ -371,7 +375,127 @@ where_there_is_none_it_is_looked_for_again_every_while(void **state)
 	assert_int_equal(w->told[1], ACCOUNT_FOUND);
 	assert_null(account_last_error(w->a));
 	fake_run_to(w->event, fake_now() + 40 * MS);
-	assert_int_equal(http_client_sent(w->http), 4);
+	assert_int_equal(http_client_sent(w->http), WHERE + 4);
+}
+
+/* --- the universe ----------------------------------------------------------- */
+
+static void
+set_universe(struct world *w, const char *domain)
+{
+	free(w->at.universe);
+	w->at.universe = xstrdup(domain);
+}
+
+static void
+where_the_machine_is_is_asked_once_and_before_who_it_is(void **state)
+{
+	struct world *w = *state;
+
+	fake_say(w->mds, UNIVERSE, 200, "googleapis.com");
+	begin_found(w);
+	assert_int_equal(fake_count(w->mds), 2);
+	assert_non_null(strstr(fake_request(w->mds, 0)->text, UNIVERSE));
+	fake_run_to(w->event, fake_now() + 2 * w->opt.none_usec);
+	account_rediscover(w->a);
+	RUN_UNTIL(w->event, fake_count_of(w->mds, WHO) == 2);
+	assert_int_equal(fake_count_of(w->mds, UNIVERSE), 1);
+}
+
+/* Whose email it is, and its access token, nobody asks. */
+static void
+a_machine_in_another_universe_has_no_account_for_us(void **state)
+{
+	struct world *w = *state;
+	struct waiter x = { 0 }, y = { 0 }, late = { 0 };
+
+	begin(w);
+	assert_int_equal(wait_found(w, &x), 0);
+	assert_int_equal(wait_token(w, &y), 0);
+	fake_say(w->mds, UNIVERSE, 200, "apis.example");
+	RUN_UNTIL(w->event, x.called && y.called);
+	assert_int_equal(account_state(w->a), ACCOUNT_ELSEWHERE);
+	assert_int_equal(x.e.kind, ERR_GOOGLE);
+	assert_int_equal(y.e.kind, ERR_GOOGLE);
+	assert_string_equal(x.e.msg, "this machine is in universe apis.example, as "
+			    "its metadata server says, and the agent is in "
+			    "googleapis.com, the default");
+	assert_string_equal(x.e.hint, "if the machine is meant to be there: "
+			    "universe = apis.example in [upstream], and reload");
+	assert_null(account_email(w->a));
+	assert_string_equal(account_last_error(w->a)->msg, x.e.msg);
+	assert_int_equal(wait_found(w, &late), -EREMOTEIO);
+	assert_string_equal(late.e.msg, x.e.msg);
+	assert_int_equal(wait_token(w, &late), -EREMOTEIO);
+
+	/* Asked again from time to time, told once; and until it is another answer
+	   a failure changes nothing. */
+	fake_say_once(w->mds, UNIVERSE, 503, "");
+	RUN_UNTIL(w->event, fake_count_of(w->mds, UNIVERSE) >= 4);
+	assert_int_equal(w->changes, 1);
+	assert_int_equal(fake_count_of(w->mds, "service-accounts"), 0);
+	assert_int_equal(wait_found(w, &late), -EREMOTEIO);
+	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
+	fake_say(w->mds, UNIVERSE, 200, "googleapis.com");
+	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
+	assert_int_equal(w->changes, 2);
+}
+
+static void
+a_configured_universe_has_to_be_the_machines(void **state)
+{
+	struct world *w = *state;
+	struct waiter x = { 0 };
+
+	set_universe(w, "apis.example");
+	fake_say(w->mds, UNIVERSE, 404, VEC_A15_BODY);
+	begin(w);
+	assert_int_equal(wait_found(w, &x), 0);
+	RUN_UNTIL(w->event, x.called);
+	assert_int_equal(account_state(w->a), ACCOUNT_ELSEWHERE);
+	assert_string_equal(x.e.msg, "this machine is in universe googleapis.com, "
+			    "as its metadata server says, and the agent is in "
+			    "apis.example");
+	assert_string_equal(x.e.hint,
+			    "take universe out of [upstream], and reload");
+	assert_int_equal(fake_count_of(w->mds, "service-accounts"), 0);
+	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
+	fake_say(w->mds, UNIVERSE, 200, "apis.example");
+	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
+}
+
+static void
+while_the_vm_boots_a_missing_universe_is_not_held_against_it(void **state)
+{
+	struct world *w = *state;
+
+	w->opt.boot_usec = UINT64_MAX;
+	set_universe(w, "apis.example");
+	fake_say_once(w->mds, UNIVERSE, 404, "");
+	fake_say_once(w->mds, UNIVERSE, 404, "");
+	fake_say(w->mds, UNIVERSE, 200, "apis.example");
+	begin_found(w);
+	assert_int_equal(w->changes, 1);
+	assert_int_equal(w->told[0], ACCOUNT_FOUND);
+}
+
+static void
+without_an_answer_no_universe_is_supposed(void **state)
+{
+	struct world *w = *state;
+
+	fake_say_once(w->mds, UNIVERSE, 500, "");
+	fake_say_once(w->mds, UNIVERSE, 403, "");
+	fake_say_once(w->mds, UNIVERSE, 200, "no domain");
+	fake_once(w->mds, UNIVERSE, "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n");
+	fake_once(w->mds, UNIVERSE, "");
+	begin(w);
+	RUN_UNTIL(w->event, account_last_error(w->a));
+	assert_non_null(strstr(account_last_error(w->a)->msg,
+			       "looking for the VM's service account: metadata "
+			       "server: universe/"));
+	RUN_UNTIL(w->event, fake_count_of(w->mds, WHO) == 1);
+	assert_int_equal(fake_count_of(w->mds, UNIVERSE), 5);
 }
 
 static void
@@ -400,16 +524,16 @@ it_is_looked_for_anew_at_most_once_a_while(void **state)
 
 	begin_found(w);
 	account_rediscover(w->a);	/* we have just looked */
-	assert_int_equal(http_client_sent(w->http), 1);
+	assert_int_equal(http_client_sent(w->http), WHERE + 1);
 	fake_run_to(w->event, fake_now() + 31 * MS);
 	for (unsigned i = 0; i < 5; i++)
 		account_rediscover(w->a);
-	assert_int_equal(http_client_sent(w->http), 2);
+	assert_int_equal(http_client_sent(w->http), WHERE + 2);
 	RUN_UNTIL(w->event, fake_count(w->mds) == 2);
 	account_rediscover(w->a);
 	fake_run_to(w->event, fake_now() + 5 * MS);
 	account_rediscover(w->a);
-	assert_int_equal(http_client_sent(w->http), 2);
+	assert_int_equal(http_client_sent(w->http), WHERE + 2);
 }
 
 static void
@@ -423,7 +547,7 @@ what_is_not_found_yet_is_not_looked_for_faster(void **state)
 	assert_int_equal(http_client_sent(w->http), 0);
 	RUN_UNTIL(w->event, fake_count(w->mds) == 1);
 	account_rediscover(w->a);
-	assert_int_equal(http_client_sent(w->http), 1);
+	assert_int_equal(http_client_sent(w->http), WHERE + 1);
 }
 
 /* Found, and looked for anew as soon as that may be. */
@@ -703,7 +827,7 @@ an_access_token_is_fetched_once_for_all_who_ask(void **state)
 	assert_string_equal(token_email(late.token), VEC_EMAIL);
 	assert_true(token_exp(late.token) - token_iat(late.token) == 3421);
 	token_unref(late.token);
-	assert_int_equal(http_client_sent(w->http), 2);
+	assert_int_equal(http_client_sent(w->http), WHERE + 2);
 }
 
 /* The answers that the token endpoint gives for a token of this life. */
@@ -756,7 +880,7 @@ a_margin_larger_than_the_life_makes_no_loop(void **state)
 	RUN_UNTIL(w->event, x.called == 2);
 	fake_run_to(w->event, fake_now() + 10 * MS);
 	assert_int_equal(fake_count_of(w->mds, TOKEN), 2);
-	assert_int_equal(http_client_sent(w->http), 3);
+	assert_int_equal(http_client_sent(w->http), WHERE + 3);
 	token_unref(x.token);
 }
 
@@ -924,6 +1048,11 @@ main(void)
 		TEST(an_account_that_comes_while_the_vm_boots_is_found),
 		TEST(a_metadata_server_that_asks_for_time_gets_some),
 		TEST(where_there_is_none_it_is_looked_for_again_every_while),
+		TEST(where_the_machine_is_is_asked_once_and_before_who_it_is),
+		TEST(a_machine_in_another_universe_has_no_account_for_us),
+		TEST(a_configured_universe_has_to_be_the_machines),
+		TEST(while_the_vm_boots_a_missing_universe_is_not_held_against_it),
+		TEST(without_an_answer_no_universe_is_supposed),
 		TEST(default_and_its_email_mean_the_account),
 		TEST(it_is_looked_for_anew_at_most_once_a_while),
 		TEST(what_is_not_found_yet_is_not_looked_for_faster),

@@ -18,6 +18,7 @@
 #include "vectors.h"
 
 #define MS	USEC_PER_MSEC
+#define WHERE		1	/* the first request asks for the universe */
 #define WHO	"service-accounts/default/?recursive=true"
 #define TOKEN	"service-accounts/default/token"
 #define SIGN	":signBlob"
@@ -61,6 +62,7 @@ setup(void **state)
 	w->mds = fake_new(w->event);
 	w->iam = fake_new(w->event);
 	w->tok = fake_new(w->event);
+	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
 	w->at.metadata = xstrdup(fake_url(w->mds));
 	w->at.iam = xstrdup(fake_url(w->iam));
 	w->at.token = xasprintf("%s/token", fake_url(w->tok));
@@ -96,6 +98,7 @@ teardown(void **state)
 	fake_free(w->mds);
 	fake_free(w->iam);
 	fake_free(w->tok);
+	free(w->at.universe);
 	free(w->at.metadata);
 	free(w->at.iam);
 	free(w->at.token);
@@ -444,7 +447,7 @@ without_the_scope_nothing_is_asked(void **state)
 	assert_int_equal(w->e.scope, ERR_SCOPE_ACCOUNT);
 	assert_non_null(strstr(w->e.msg, VEC_EMAIL));
 	assert_non_null(strstr(w->e.hint, "--scopes=cloud-platform"));
-	assert_int_equal(http_client_sent(w->http), 1);
+	assert_int_equal(http_client_sent(w->http), WHERE + 1);
 }
 
 static void
@@ -457,7 +460,7 @@ without_the_scope_who_waited_is_told(void **state)
 	fake_say(w->mds, WHO, 200, NARROW);
 	RUN_UNTIL(w->event, w->called);
 	assert_int_equal(w->e.kind, ERR_GOOGLE);
-	assert_int_equal(http_client_sent(w->http), 1);
+	assert_int_equal(http_client_sent(w->http), WHERE + 1);
 }
 
 /* --- what may go wrong -------------------------------------------------------- */
