@@ -220,6 +220,10 @@ agent_new_upstream(struct agent *agent, struct err *e)
 
 	agent->up.values = values_new(agent->event, agent->up.http, &c->at,
 				      &c->values);
+	/* There may be no metadata server to ask. */
+	if (c->credential)
+		values_know(agent->up.values, VALUE_UNIVERSE_DOMAIN,
+			    c->at.universe);
 	agent->up.broker = broker_new(agent->event, agent->up.accounts, &flow_any,
 				   &c->broker, on_admit_flight, agent);
 	broker_on_health(agent->up.broker, on_health, agent);
@@ -329,10 +333,14 @@ agent_say_rules(const struct agent *agent)
 		 policy_len(c->policy));
 	if (note)
 		log_warning(LOG_NO_FIELDS, "%s", note);
+	if (!endpoints_are_default(&c->at))
+		log_info(LOG_NO_FIELDS, "universe %s ([upstream] universe)",
+			 c->at.universe);
 	if (c->at.test)
 		log_warning(LOG_NO_FIELDS, "TEST ENDPOINTS ARE IN USE "
 			    "(test-endpoints = yes): tokens come from %s, not from "
-			    "Google", c->at.token);
+			    "Google", endpoints_are_default(&c->at) ?
+			    c->at.token : c->at.iam);
 	agent_say_permissive(agent);
 }
 

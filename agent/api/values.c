@@ -88,6 +88,13 @@ values_free(struct values *v)
 	return NULL;
 }
 
+void
+values_know(struct values *v, enum value which, const char *text)
+{
+	assert(!v->slots[which].text && !v->slots[which].call);
+	v->slots[which].text = xstrdup(text);
+}
+
 struct value_wait *
 value_wait_free(struct value_wait *w)
 {

@@ -43,6 +43,9 @@ DEFINE_CLEANUP(struct values *, values_free)
 /* "project/project-id" */
 const char *value_path(enum value which);
 
+/* It is this one, and nobody need ask for it. */
+void values_know(struct values *v, enum value which, const char *text);
+
 /* Exactly one of text and e; borrowed. */
 typedef void value_done_fn(void *userdata, const char *text, const struct err *e);
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /* Source "keyfile": the account whose key is in a file.  Its access token is had
-   for an assertion that is signed here. */
+   for an assertion that is signed here; in a universe without a token endpoint such
+   a JWT is one. */
 
 #include "google/endpoints.h"
 #include "token/account_source.h"
@@ -11,9 +12,36 @@ struct account_keyfile {
 	struct account base;
 	const struct credential *credential;
 	struct http_call *call;
+	sd_event_source *soon;		/* what is signed here is no callback yet */
 };
 
 static http_done_fn on_access;
+
+static int
+on_soon(_unused_ sd_event_source *s, void *userdata)
+{
+	struct account_keyfile *k = userdata;
+	_cleanup_(secret_freep) char *text = NULL;
+	uint64_t life;
+	struct err e;
+
+	if (credential_self_signed(k->credential, k->base.clock,
+				   SCOPE_CLOUD_PLATFORM, &text, &life, &e) < 0)
+		account_access_failed(&k->base, &e);
+	else
+		account_access_came(&k->base, text, life);
+	return 0;
+}
+
+static int
+sign_soon(struct account_keyfile *k, struct err *e)
+{
+	int r;
+
+	k->soon = sd_event_source_disable_unref(k->soon);
+	r = sd_event_add_defer(k->base.event, &k->soon, on_soon, k);
+	return r < 0 ? err_sys(e, -r, "cannot make an event source") : 0;
+}
 
 static int
 keyfile_ask_access(struct account *a, struct err *e)
@@ -22,9 +50,12 @@ keyfile_ask_access(struct account *a, struct err *e)
 	_cleanup_(secret_freep) char *assertion = NULL;
 	struct http_request q = { 0 };
 	int64_t date;
-	int r = credential_assertion(k->credential, a->clock, NULL,
-				     SCOPE_CLOUD_PLATFORM, &assertion, &date, e);
+	int r;
 
+	if (!endpoints_are_default(a->at))
+		return sign_soon(k, e);
+	r = credential_assertion(k->credential, a->clock, NULL,
+				 SCOPE_CLOUD_PLATFORM, &assertion, &date, e);
 	if (r < 0)
 		return r;
 	token_endpoint_assertion_request(a->at->token, assertion, &q);
@@ -62,6 +93,7 @@ keyfile_cancel_access(struct account *a)
 	struct account_keyfile *k = container_of(a, struct account_keyfile, base);
 
 	k->call = http_call_free(k->call);
+	k->soon = sd_event_source_disable_unref(k->soon);
 }
 
 static const struct account_source source_keyfile = {

@@ -82,28 +82,50 @@ credential_jwt(const struct credential *c, const char *input, char **ret,
 	return 0;
 }
 
+/* a has what it is for. */
+static int
+sign_assertion(const struct credential *c, int64_t date, struct jwt_assertion *a,
+	       char **ret, struct err *e)
+{
+	_cleanup_(freep) char *input = NULL;
+
+	a->kid = c->file->key_id;
+	a->iss = c->file->email;
+	a->iat = date - (int64_t)(c->assertion_backdate_usec / USEC_PER_SEC);
+	a->exp = a->iat + (int64_t)(c->assertion_life_usec / USEC_PER_SEC);
+	input = jwt_assertion_input(a);
+	return credential_jwt(c, input, ret, e);
+}
+
 int
 credential_assertion(const struct credential *c, const struct clock *clock,
 		     const char *target_audience, const char *scope, char **ret,
 		     int64_t *ret_date, struct err *e)
 {
-	_cleanup_(freep) char *input = NULL;
-	int64_t date = clock_date(clock);
-	int64_t iat = date - (int64_t)(c->assertion_backdate_usec / USEC_PER_SEC);
-	int r;
-
-	input = jwt_assertion_input(&(struct jwt_assertion){
-		.kid = c->file->key_id,
-		.iss = c->file->email,
+	struct jwt_assertion a = {
 		.aud = TOKEN_AUDIENCE,
-		.iat = iat,
-		.exp = iat + (int64_t)(c->assertion_life_usec / USEC_PER_SEC),
 		.target_audience = target_audience,
 		.scope = scope,
-	});
-	r = credential_jwt(c, input, ret, e);
+	};
+	int64_t date = clock_date(clock);
+	int r = sign_assertion(c, date, &a, ret, e);
+
 	if (r >= 0)
 		*ret_date = date;
+	return r;
+}
+
+int
+credential_self_signed(const struct credential *c, const struct clock *clock,
+		       const char *scope, char **ret, uint64_t *ret_life,
+		       struct err *e)
+{
+	struct jwt_assertion a = { .sub = c->file->email, .scope = scope };
+	int64_t date = clock_date(clock);
+	int r = sign_assertion(c, date, &a, ret, e);
+
+	if (r >= 0)
+		*ret_life = a.exp > date ? (uint64_t)(a.exp - date) : 0;
 	return r;
 }
 

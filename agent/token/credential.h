@@ -38,6 +38,12 @@ int credential_assertion(const struct credential *c, const struct clock *clock,
 			 const char *target_audience, const char *scope,
 			 char **ret, int64_t *ret_date, struct err *e);
 
+/* What Google's services take in place of an access token, with this scope: a JWT
+   that the account signed itself; freed with secret_free().  *ret_life: seconds. */
+int credential_self_signed(const struct credential *c, const struct clock *clock,
+			   const char *scope, char **ret, uint64_t *ret_life,
+			   struct err *e);
+
 /* Of an authorized_user; borrows from c. */
 struct token_endpoint_user credential_user(const struct credential *c);
 

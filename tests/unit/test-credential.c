@@ -126,6 +126,44 @@ an_assertion_is_signed_by_the_key_and_names_it(void **state _unused_)
 }
 
 static void
+what_stands_for_an_access_token_has_a_scope_and_no_audience(void **state _unused_)
+{
+	_cleanup_(credential_freep) struct credential *c =
+		made(account_file("kid-1", new_pem()));
+	_cleanup_(json_freep) struct json *header = NULL, *claims = NULL;
+	_cleanup_(secret_freep) char *text = NULL;
+	_cleanup_(jwt_freep) struct jwt *j = NULL;
+	int64_t iat = 0, exp = 0;
+	struct clock *clock;
+	uint64_t life = 0;
+	sd_event *event;
+	const char *dot;
+
+	assert_true(sd_event_new(&event) >= 0);
+	assert_int_equal(clock_new(event, &(struct clock_options){ 0 }, NULL, NULL,
+				   &clock, NULL), 0);
+	assert_int_equal(credential_self_signed(c, clock, "scope", &text, &life,
+						NULL), 0);
+	assert_int_equal(jwt_parse(text, strlen(text), &j, NULL), 0);
+	assert_true(rs256_verify(c->key, text, j->signed_len, j->signature,
+				 j->signature_len));
+	dot = strchr(text, '.');
+	header = part(text, (size_t)(dot - text));
+	claims = part(dot + 1, j->signed_len - (size_t)(dot + 1 - text));
+	assert_string_equal(json_get_string(header, "kid"), "kid-1");
+	assert_string_equal(json_get_string(claims, "iss"), EMAIL);
+	assert_string_equal(json_get_string(claims, "sub"), EMAIL);
+	assert_string_equal(json_get_string(claims, "scope"), "scope");
+	assert_null(json_get(claims, "aud"));
+	assert_null(json_get(claims, "target_audience"));
+	assert_true(json_get_int(claims, "iat", &iat));
+	assert_true(json_get_int(claims, "exp", &exp) && exp == iat + LIFE);
+	assert_int_equal(life, LIFE - BACK);
+	clock_free(clock);
+	sd_event_unref(event);
+}
+
+static void
 what_is_no_key_is_said_to_be_none(void **state _unused_)
 {
 	struct credential *c = NULL;
@@ -191,6 +229,8 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_assertion_is_signed_by_the_key_and_names_it),
+		cmocka_unit_test(
+		    what_stands_for_an_access_token_has_a_scope_and_no_audience),
 		cmocka_unit_test(what_is_no_key_is_said_to_be_none),
 		cmocka_unit_test(an_impersonated_account_has_a_source),
 		cmocka_unit_test(another_key_or_token_is_another_credential),
