@@ -109,6 +109,7 @@ class Emulator:
             "app": tls["app"],
             "ca-file": self.ca_file,
             "names": front.NAMES,
+            "other-universe": front.UNIVERSE,
             "control": f"http://127.0.0.1:{self._control.port}",
             "email": settings.email,
             "unique-id": settings.unique_id,

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Google under its own names: one TLS listener for what clients reach by host name and port 443.
+"""Google under its own names, and those of another universe: one TLS listener for what clients reach by host name and
+port 443.
 
 Clients whose addresses cannot be configured are led here by an /etc/hosts of their own. Which service answers is
 told by the request's Host, and for www.googleapis.com by its path; records and faults are those of that service.
@@ -9,8 +10,10 @@ import dataclasses
 
 import wire
 
+UNIVERSE = "apis.example"       # another one; a machine is in it where the setting `universe` says so
+
 NAMES = ("www.googleapis.com", "oauth2.googleapis.com", "accounts.google.com", "iamcredentials.googleapis.com",
-         "iam.googleapis.com", "app.example.com")
+         "iam.googleapis.com", "app.example.com", f"iamcredentials.{UNIVERSE}", f"www.{UNIVERSE}")
 
 # (host, path) -> (service, the path there); a path of None is any.
 ROUTES = {
@@ -21,6 +24,9 @@ ROUTES = {
     ("accounts.google.com", "/o/oauth2/token"): ("token-endpoint", "/token"),
     ("www.googleapis.com", None): ("certs", None),
     ("app.example.com", None): ("app", None),
+    # There is no token endpoint there.
+    (f"iamcredentials.{UNIVERSE}", None): ("iam", None),
+    (f"www.{UNIVERSE}", "/oauth2/v3/certs"): ("certs", None),
 }
 
 

@@ -66,7 +66,7 @@ class TokenEndpoint(GoogleService):
         return self.errors[reason](self, None)
 
     def handle(self, request):
-        if request.path != "/token":
+        if request.path != "/token" or self.world.universe() != "googleapis.com":
             return self.not_found(request)
         if request.method != "POST":
             return self.method_not_allowed(request, "POST")

@@ -38,7 +38,8 @@ class Settings:
     attributes: dict = dataclasses.field(default_factory=dict)
     project_attributes: dict = dataclasses.field(default_factory=dict)
     licenses: list = dataclasses.field(default_factory=lambda: ["1000204"])
-    universe: Optional[str] = "googleapis.com"
+    universe: Optional[str] = "googleapis.com"  # in another one there is no token endpoint
+    issuer: str = ISSUER                    # of ID tokens
     flavor: bool = True                     # whether the metadata server's answers carry Metadata-Flavor
     email_in_standard: bool = False         # whether format=standard tokens carry the email
 
@@ -147,6 +148,9 @@ class World:
         if name in CHOICES and value not in CHOICES[name]:
             raise ValueError(f"{name}: one of {', '.join(CHOICES[name])}")
 
+    def universe(self):
+        return self.settings.universe or "googleapis.com"
+
     def now(self):
         return time.time() + self.settings.clock_offset
 
@@ -178,10 +182,10 @@ class World:
         return {
             "type": "service_account", "project_id": self.settings.project, "private_key_id": key.kid,
             "private_key": key.pem(), "client_email": email, "client_id": self.unique_id(email),
-            "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": "https://oauth2.googleapis.com/token",
+            "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": f"https://oauth2.{self.universe()}/token",
             "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
             "client_x509_cert_url": f"https://www.googleapis.com/robot/v1/metadata/x509/{email}",
-            "universe_domain": "googleapis.com",
+            "universe_domain": self.universe(),
         }
 
     def delete_file_key(self, email, kid):
@@ -251,7 +255,7 @@ class World:
     def id_token_claims(self, audience, email, azp, with_email=True):
         now = int(self.now())
         claims = {"aud": audience, "azp": azp, "exp": now + self.settings.id_token_life, "iat": now,
-                  "iss": ISSUER, "sub": self.unique_id(email)}
+                  "iss": self.settings.issuer, "sub": self.unique_id(email)}
         if with_email:
             claims.update(email=email, email_verified=True)
         return claims
