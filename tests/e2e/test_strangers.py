@@ -12,7 +12,7 @@ import pytest
 
 from conftest import wait_for
 from raw_http import Wire, request, wire
-from steps import COLD, SIGNBLOB, steps
+from steps import ACCOUNT as LOOKED_FOR, COLD, SIGNBLOB, steps
 from test_http_limits import (another, answered, body_of, can_be_another,
                               connections, raise_limit)
 
@@ -166,6 +166,9 @@ def asked(emulator, value):
 
 def test_value_is_fetched_once_for_all_strangers(strict, emulator):
     agent = strict()
+    # What the agent asks for itself comes first, the universe before the account.
+    wait_for(lambda: LOOKED_FOR in steps(emulator), "a look for the account")
+    emulator.reset()
     for value in VALUES:
         with contextlib.ExitStack() as stack:
             many = [stack.enter_context(wire_as(agent, STRANGER + i)) for i in range(9)]
