@@ -213,8 +213,9 @@ class Stage:
 
     def _asked_upstream(self, case, flights):
         """What has been asked since the fault came is within the budget.  A try that
-        a busy machine has spun out is made again, of whichever request."""
-        spun_out = int((time.monotonic() - self.spoilt) / TRY)
+        a busy machine has spun out is made again, of whichever request, in each of
+        two flights at a time."""
+        spun_out = (2 if flights > 1 else 1) * int((time.monotonic() - self.spoilt) / TRY)
         asked = [step(record) for record in self.emulator.requests()
                  if record["number"] > self.mark]
         spoilt = asked.count(case.upstream.step)
