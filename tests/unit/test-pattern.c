@@ -265,10 +265,6 @@ the_worst_case_is_bounded(void **state _unused_)
 	static const size_t lengths[] = { 20, 120, 250 };
 	char pattern[2049], s[2049];
 
-	if (getenv("UNDER_VALGRIND")) {
-		print_message("# not measured: valgrind is fifty times slower\n");
-		skip();
-	}
 	memset(s, 'a', 2048);
 	s[2048] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
@@ -296,6 +292,12 @@ main(void)
 		cmocka_unit_test(as_a_plain_backtracking_matcher),
 		cmocka_unit_test(the_worst_case_is_bounded),
 	};
+	size_t n = ARRAY_SIZE(tests);
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	if (getenv("UNDER_VALGRIND")) {
+		print_message("# not run: the last one, for valgrind is fifty "
+			      "times slower\n");
+		n--;
+	}
+	return _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
 }
