@@ -68,6 +68,7 @@ setup(void **state)
 	w->http = fake_client_new(w->event);
 	w->mds = fake_new(w->event);
 	w->iam = fake_new(w->event);
+	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
 	w->at.metadata = xstrdup(fake_url(w->mds));
 	w->at.iam = xstrdup(fake_url(w->iam));
 	assert_true(sd_event_run(w->event, 0) >= 0);
@@ -107,6 +108,7 @@ teardown(void **state)
 	http_client_free(w->http);
 	fake_free(w->mds);
 	fake_free(w->iam);
+	free(w->at.universe);
 	free(w->at.metadata);
 	free(w->at.iam);
 	sd_event_unref(w->event);
