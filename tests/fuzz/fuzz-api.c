@@ -126,7 +126,8 @@ upstream_request(void *userdata, struct http_exchange *x)
 		"[\"https://www.googleapis.com/auth/cloud-platform\"]}";
 	struct http_span path = http_exchange_head(x)->path;
 	const char *body = memmem(path.p, path.len, "/default", 8) ? account
-								  : "12345";
+		: memmem(path.p, path.len, "/universe/", 10) ? "googleapis.com"
+		: "12345";
 
 	(void)userdata;
 	http_exchange_reply(x, &(struct http_reply){
