@@ -144,10 +144,11 @@ loop_has_drained(const struct http_server *s)
 static int
 loop_end(struct http_server *s)
 {
-	void (*drained)(void *userdata) = s->drained;
+	void (*drained)(void *userdata);
 
 	loop_leave(s);
 	if (loop_has_drained(s)) {
+		drained = s->drained;
 		s->drained = NULL;
 		drained(s->drained_userdata);
 	}
