@@ -13,6 +13,7 @@ from steps import Listener, step
 from timing import DENIED, FRESH, FULL_LIFE, NEAR_LIFE, TRY, UNAVAILABLE, UNAVAILABLE_MAX
 
 OTHERS = 3              # requests of a flight, beside those to the upstream that fails
+UNIVERSE = 1            # and this one of the agent's, before it looks for its account
 RECOVERY = 10.0         # seconds, until it is
 STORM = 12              # callers who ask again at once, after an error
 GROWTH = 4 << 20        # bytes, of an agent's memory over all cases of a file
@@ -220,8 +221,8 @@ class Stage:
                  if record["number"] > self.mark]
         spoilt = asked.count(case.upstream.step)
         must(spoilt <= case.asks * flights + case.beside + spun_out
-             and len(asked) <= ((OTHERS + case.asks) * flights + case.beside + case.alone
-                                + spun_out),
+             and len(asked) <= (UNIVERSE + (OTHERS + case.asks) * flights + case.beside
+                                + case.alone + spun_out),
              f"over the budget: {asked}")
         if flights and case.strikes and case.fault.counted:
             (fault,) = self.emulator.faults()
