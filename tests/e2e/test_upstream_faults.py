@@ -167,7 +167,7 @@ def test_proxy_is_asked_for_https_only_and_only_where_configured(
     ("close", {}),
     ("hang", {}),
     ("drip", {"interval": 0.05}),
-], ids=str)
+], ids=lambda value: str(value)[:40])
 def test_what_is_no_answer_is_told_and_forgotten(start_agent, emulator, service, kind, options):
     agent = start_agent(HASTE + "unavailable = 0\n")
     if service != "metadata":
