@@ -277,7 +277,15 @@ metadata_account_response(const struct http_response *re,
 
 /* --- the access token ------------------------------------------------------- */
 
-/* GKE's asks IAM for it, and passes on what that says. */
+/* GKE asks IAM for it, and passes on what that says: a denial; or trouble, which is
+   none. */
+static bool
+iam_refuses(const struct http_response *re)
+{
+	return re->flavor_google && (re->status == 403 || re->status == 404) &&
+	       says(re, "IAM returned 40");
+}
+
 static int
 refused_by_iam(const struct http_response *re, const char *what, struct err *e)
 {
@@ -303,7 +311,7 @@ metadata_token_response(const struct http_response *re, char **ret_token,
 	int r;
 
 	r = check_status(re, what, e);
-	if (r < 0 && re->flavor_google && says(re, "IAM returned"))
+	if (r < 0 && iam_refuses(re))
 		return refused_by_iam(re, what, e);
 	if (r < 0 && re->status == 404 && re->flavor_google)
 		return no_account(e, " or one without scopes",
@@ -369,7 +377,7 @@ metadata_identity_response(const struct http_response *re, const char *audience,
 	if (re->status == 400 && re->flavor_google)
 		return refused_audience(audience, e);
 	r = check_status(re, what, e);
-	if (r < 0 && re->flavor_google && says(re, "IAM returned"))
+	if (r < 0 && iam_refuses(re))
 		return refused_by_iam(re, what, e);
 	/* An unknown path is 404, too, and passes while the VM boots or migrates;
 	   only these words say that there is no account. */

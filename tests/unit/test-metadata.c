@@ -423,6 +423,11 @@ what_iam_says_by_the_metadata_server_is_a_denial(void **state _unused_)
 		assert_non_null(strstr(e.hint, "roles/iam.workloadIdentityUser"));
 		assert_null(strchr(e.msg, '\n'));
 	}
+	/* Trouble of IAM's is none. */
+	assert_int_equal(token_failure(answer(500, "IAM returned 403 Forbidden"),
+				       &e), ERR_UNAVAILABLE);
+	assert_int_equal(token_failure(answer(503, "IAM returned 503"), &e),
+			 ERR_UNAVAILABLE);
 }
 
 static void
