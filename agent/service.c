@@ -7,7 +7,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 #include <systemd/sd-daemon.h>
 
@@ -230,13 +229,9 @@ service_ready(void)
 void
 service_reloading(void)
 {
-	struct timespec now;
-
 	/* By the time a service manager tells this reload from an earlier one. */
-	clock_gettime(CLOCK_MONOTONIC, &now);
 	notify_state("RELOADING=1\nMONOTONIC_USEC=%llu",
-		     (unsigned long long)now.tv_sec * USEC_PER_SEC +
-		     (unsigned long long)now.tv_nsec / 1000);
+		     (unsigned long long)now_usec(CLOCK_MONOTONIC));
 }
 
 void

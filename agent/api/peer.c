@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #include "api/peer.h"
 #include "base/text.h"
@@ -53,15 +52,6 @@ peer_kernel_keeps_process(void)
 	return pidfd >= 0;
 }
 
-static uint64_t
-boot_usec(void)
-{
-	struct timespec ts = { 0 };
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
-
 void
 peer_init(struct peer *p, int fd, bool pin)
 {
@@ -81,7 +71,7 @@ peer_init(struct peer *p, int fd, bool pin)
 	if (!pin || p->pid <= 0)
 		return;
 
-	p->taken_usec = boot_usec();
+	p->taken_usec = now_usec(CLOCK_BOOTTIME);
 	p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);
 }
 

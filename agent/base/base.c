@@ -81,3 +81,12 @@ secret_free(char *s)
 	free(s);
 	return NULL;
 }
+
+uint64_t
+now_usec(clockid_t id)
+{
+	struct timespec ts = { 0, 0 };
+
+	(void)clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}

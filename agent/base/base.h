@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define _cleanup_(f)	__attribute__((cleanup(f)))
@@ -57,6 +58,10 @@ closep(int *fd)
 	if (*fd >= 0)
 		close(*fd);
 }
+
+/* What a clock of the kernel's says now, in microseconds; CLOCK_REALTIME since
+   1970. */
+uint64_t now_usec(clockid_t id);
 
 /* Allocation of sizes chosen by us, never by a peer.  Aborts when memory is
    gone: the agent holds only soft state and systemd restarts it.  Sizes a peer

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <time.h>
 
 #include "http/conn.h"
 
@@ -53,15 +52,6 @@ loop_read_clocks(struct http_server *s)
 	sd_event_now(s->event, CLOCK_BOOTTIME, &s->now);
 	sd_event_now(s->event, CLOCK_REALTIME, &wall);
 	s->wall = (int64_t)wall;
-}
-
-static uint64_t
-clock_usec(clockid_t id)
-{
-	struct timespec ts = { 0, 0 };
-
-	clock_gettime(id, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
 }
 
 void
@@ -180,8 +170,8 @@ static void
 loop_take_all(struct http_server *s, int n)
 {
 	s->depth++;
-	s->now = clock_usec(CLOCK_BOOTTIME);
-	s->wall = (int64_t)clock_usec(CLOCK_REALTIME);
+	s->now = now_usec(CLOCK_BOOTTIME);
+	s->wall = (int64_t)now_usec(CLOCK_REALTIME);
 	for (int i = 0; i < n; i++)
 		loop_take(s, &s->events[i]);
 	loop_leave(s);
