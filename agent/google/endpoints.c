@@ -38,6 +38,12 @@ endpoints_init(struct endpoints *at)
 	endpoints_complete(at);
 }
 
+static char *
+token_endpoint_of(const char *universe)
+{
+	return xasprintf("https://oauth2.%s/token", universe);
+}
+
 void
 endpoints_complete(struct endpoints *at)
 {
@@ -46,7 +52,7 @@ endpoints_complete(struct endpoints *at)
 	if (!at->iam)
 		at->iam = xasprintf("https://iamcredentials.%s", at->universe);
 	if (!at->token)
-		at->token = xasprintf("https://oauth2.%s/token", at->universe);
+		at->token = token_endpoint_of(at->universe);
 	if (!at->certs)
 		at->certs = xasprintf("https://www.%s/oauth2/v3/certs",
 				      at->universe);
@@ -256,8 +262,7 @@ endpoint_check(const char *url, enum endpoint_kind kind, bool test, struct err *
 bool
 endpoint_is_token(const char *url, const char *universe)
 {
-	_cleanup_(freep) char *own = xasprintf("https://oauth2.%s/token", universe);
-
+	_cleanup_(freep) char *own = token_endpoint_of(universe);
 	static const char *const names[] = {
 		ENDPOINT_TOKEN,
 		"https://www.googleapis.com/oauth2/v4/token",
