@@ -403,7 +403,7 @@ http_client_start(struct http_client *c, struct http_request *q,
 	call->lane = &o->lane[call->q.lane];
 	url = detour_url(c, call->q.url);
 	if (url) {
-		free(call->q.url);
+		secret_free(call->q.url);
 		call->q.url = url;
 	}
 	call->host = host_words(o, &call->q);
