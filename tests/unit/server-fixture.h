@@ -301,6 +301,25 @@ server_stop(struct fixture *f)
 	rmdir(f->dir);
 }
 
+/* Of a group of tests whose server never gets into the way. */
+static _unused_ int
+setup_roomy(void **state)
+{
+	static struct fixture f;
+	struct http_server_options o = roomy();
+
+	server_start(&f, &o);
+	*state = &f;
+	return 0;
+}
+
+static _unused_ int
+teardown(void **state)
+{
+	server_stop(*state);
+	return 0;
+}
+
 static void
 turn(struct fixture *f)
 {

@@ -12,24 +12,6 @@
 			EVERY "\r\n-"
 #define OTHER_CODE	7
 
-static int
-setup(void **state)
-{
-	static struct fixture f;
-	struct http_server_options o = roomy();
-
-	server_start(&f, &o);
-	*state = &f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	server_stop(*state);
-	return 0;
-}
-
 static uint64_t
 boot_usec(void)
 {
@@ -199,7 +181,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define T(name)	cmocka_unit_test_setup_teardown(name, setup_roomy, teardown)
 		T(an_answer_at_hand_takes_no_turn_of_sd_event),
 		T(what_is_not_at_hand_is_asked_in_a_turn_that_has_just_begun),
 		T(both_kinds_in_one_look_are_answered),

@@ -9,24 +9,6 @@
 			"\r\n" EVERY "\r\n" text
 #define NEW		NOTE("1", "-")
 
-static int
-setup(void **state)
-{
-	static struct fixture f;
-	struct http_server_options o = roomy();
-
-	server_start(&f, &o);
-	*state = &f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	server_stop(*state);
-	return 0;
-}
-
 static void
 a_note_is_found_by_the_same_bytes_only(void **state)
 {
@@ -108,7 +90,7 @@ notes_are_few_and_short(void **state)
 int
 main(void)
 {
-#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup_roomy, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_note_is_found_by_the_same_bytes_only),
 		TEST(a_note_is_found_from_any_connection),

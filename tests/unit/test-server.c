@@ -2,24 +2,6 @@
 
 #include "server-fixture.h"
 
-static int
-setup(void **state)
-{
-	static struct fixture f;
-	struct http_server_options o = roomy();
-
-	server_start(&f, &o);
-	*state = &f;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	server_stop(*state);
-	return 0;
-}
-
 static void
 answer_is_exact_and_connection_stays(void **state)
 {
@@ -351,7 +333,7 @@ freeing_the_server_tells_the_waiting(void **state)
 int
 main(void)
 {
-#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup_roomy, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(answer_is_exact_and_connection_stays),
 		TEST(all_parts_of_an_answer_are_sent),
