@@ -6,7 +6,6 @@
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/buf.h"
 #include "fake-metadata.h"
@@ -43,10 +42,7 @@ struct fake {
 uint64_t
 fake_now(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+	return now_usec(CLOCK_BOOTTIME);
 }
 
 void

@@ -13,15 +13,6 @@
 #define OTHER_CODE	7
 
 static uint64_t
-boot_usec(void)
-{
-	struct timespec ts;
-
-	assert_int_equal(clock_gettime(CLOCK_BOOTTIME, &ts), 0);
-	return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
-
-static uint64_t
 turns(const struct fixture *f)
 {
 	uint64_t n;
@@ -47,9 +38,9 @@ client_at_hand(struct fixture *f)
 static void
 ask_for_a_while(struct fixture *f, int fd)
 {
-	uint64_t now = boot_usec();
+	uint64_t now = now_usec(CLOCK_BOOTTIME);
 
-	while (boot_usec() - now < 2 * USEC_PER_MSEC) {
+	while (now_usec(CLOCK_BOOTTIME) - now < 2 * USEC_PER_MSEC) {
 		say(f, fd, ASK_NOTE);
 		expect(f, fd, NOTE);
 	}
@@ -77,7 +68,7 @@ what_is_not_at_hand_is_asked_in_a_turn_that_has_just_begun(void **state)
 	uint64_t now;
 
 	ask_for_a_while(f, fd);
-	now = boot_usec();
+	now = now_usec(CLOCK_BOOTTIME);
 	f->at_hand = false;
 	say(f, fd, ASK_NOTE);
 	expect(f, fd, NOTE);
@@ -86,7 +77,7 @@ what_is_not_at_hand_is_asked_in_a_turn_that_has_just_begun(void **state)
 
 	f->at_hand = true;
 	ask_for_a_while(f, fd);
-	now = boot_usec();
+	now = now_usec(CLOCK_BOOTTIME);
 	say(f, fd, ASK("/now"));
 	expect(f, fd, HELLO);
 	assert_true(f->turn >= now);
@@ -123,7 +114,7 @@ who_waits_and_leaves_is_told_of_in_a_turn(void **state)
 	say(f, waits, ASK("/later"));
 	UNTIL(f, f->n_waiting == 1);
 	ask_for_a_while(f, fd);
-	now = boot_usec();
+	now = now_usec(CLOCK_BOOTTIME);
 	close(waits);
 	UNTIL(f, f->gone == 1);
 	assert_true(f->turn >= now);
