@@ -152,8 +152,8 @@ check_universe(const struct json *j, enum credfile_type type, const char *univer
 			       "stands for " ENDPOINT_UNIVERSE ", and the agent's "
 			       "is %s (universe in [upstream])", universe);
 	return err_set(e, ERR_REQUEST, "universe_domain is %s, and the agent's is "
-		       "%s (universe in [upstream])", endpoint_is_universe(s) ? s :
-		       fit_to_show(s, shown), universe);
+		       "%s (universe in [upstream])", endpoint_is_universe(s) ?
+		       text_show_str(shown, s) : fit_to_show(s, shown), universe);
 }
 
 static int

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "token/account_source.h"
 
 struct account_metadata {
@@ -52,16 +53,18 @@ static void
 wrong_universe(const struct endpoints *at, const char *domain, struct err *e)
 {
 	bool home = endpoints_are_default(at);
+	char shown[TEXT_SHOW_SIZE];
 
+	text_show_str(shown, domain);
 	err_set(e, ERR_GOOGLE, "this machine is in universe %s, as its metadata "
-		"server says, and the agent is in %s%s", domain, at->universe,
+		"server says, and the agent is in %s%s", shown, at->universe,
 		home ? ", the default" : "");
 	e->scope = ERR_SCOPE_ACCOUNT;
 	if (strcmp(domain, ENDPOINT_UNIVERSE) == 0)
 		err_hint(e, "take universe out of [upstream], and reload");
 	else
 		err_hint(e, "if the machine is meant to be there: universe = %s in "
-			 "[upstream], and reload", domain);
+			 "[upstream], and reload", shown);
 }
 
 static int ask_account(struct account_metadata *m, struct err *e);

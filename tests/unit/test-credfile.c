@@ -267,6 +267,9 @@ static const struct {
 	{ account, "universe_domain", "\"example.org\"",
 	  "universe_domain is example.org, and the agent's is googleapis.com "
 	  "(universe in [upstream])" },
+	/* A token may look like a domain. */
+	{ account, "universe_domain", "\"ya29.c.b0aaekm1k\"",
+	  "universe_domain is [masked], and" },
 	{ account, "quota_project_id", "1", "quota_project_id is not a string" },
 	{ account, "quota_project_id", "\"a b\"",
 	  "quota_project_id is not a project's id" },
