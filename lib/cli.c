@@ -247,7 +247,8 @@ cli_get_token(const struct cli *cli, const char *audience,
 
 /* r: of a request that was started. */
 static int
-wait_answer(const struct cli *cli, struct conn *c, const char *target, int r)
+wait_answer(const struct cli *cli, struct conn *c, const char *target, int r,
+	    bool may_lack)
 {
 	char text[640];
 
@@ -258,6 +259,8 @@ wait_answer(const struct cli *cli, struct conn *c, const char *target, int r)
 	r = answer_verdict(&c->answer);
 	if (r == 0)
 		return CLI_OK;
+	if (r == -ENOENT && may_lack)
+		return CLI_NOT_FOUND;
 	answer_text(&c->answer, text, sizeof(text));
 	if (r == -EPROTO)
 		return cli_fail(CLI_PROTOCOL, "%s answered %d to %s: not an agent,"
@@ -271,7 +274,15 @@ cli_get(const struct cli *cli, struct conn *c, const char *target, int timeout_m
 {
 	conn_init(c);
 	return wait_answer(cli, c, target, conn_start(c, cli->socket, target, "",
-						      timeout_ms));
+						      timeout_ms), false);
+}
+
+int
+cli_find(const struct cli *cli, struct conn *c, const char *target, int timeout_ms)
+{
+	conn_init(c);
+	return wait_answer(cli, c, target, conn_start(c, cli->socket, target, "",
+						      timeout_ms), true);
 }
 
 int
@@ -286,7 +297,7 @@ cli_post(const struct cli *cli, struct conn *c, const char *target,
 	conn_init(c);
 	return wait_answer(cli, c, target,
 			   conn_start_post(c, cli->socket, target, fields, body,
-					   len, timeout_ms));
+					   len, timeout_ms), false);
 }
 
 int

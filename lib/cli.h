@@ -109,6 +109,11 @@ int cli_get_token(const struct cli *cli, const char *audience,
 int cli_get(const struct cli *cli, struct conn *c, const char *target,
 	    int timeout_ms);
 
-/* The same for POST, with a body of this type; the agent hears how long we wait. */
+/* The same, but that there is no such thing is not explained: CLI_NOT_FOUND. */
+int cli_find(const struct cli *cli, struct conn *c, const char *target,
+	     int timeout_ms);
+
+/* As cli_get(), but POST, with a body of this type; the agent hears how long we
+   wait. */
 int cli_post(const struct cli *cli, struct conn *c, const char *target,
 	     const char *type, const void *body, size_t len, int timeout_ms);

@@ -11,7 +11,7 @@
 
 #define SCHEME		"gs://"
 #define ALGORITHM	"GOOG4-RSA-SHA256"
-#define HOST		"storage.googleapis.com"
+#define HOST		"storage."	/* and the universe's domain */
 #define OBJECT_MAX	1024	/* bytes */
 
 const char *
@@ -105,8 +105,8 @@ gcs_string_to_sign(const struct gcs_request *q)
 
 	if (!parts_make(q, &p))
 		return NULL;
-	n = asprintf(&canonical, "%s\n/%s\n%s\nhost:" HOST "\n\nhost\n"
-		     "UNSIGNED-PAYLOAD", q->method, p.path, p.query);
+	n = asprintf(&canonical, "%s\n/%s\n%s\nhost:" HOST "%s\n\nhost\n"
+		     "UNSIGNED-PAYLOAD", q->method, p.path, p.query, q->universe);
 	if (n >= 0) {
 		sha256_hex(canonical, (size_t)n, hash);
 		if (asprintf(&text, ALGORITHM "\n%s\n%s/auto/storage/goog4_request"
@@ -168,8 +168,8 @@ gcs_url(const struct gcs_request *q, const char *signature)
 	struct parts p;
 
 	if (hex && parts_make(q, &p)) {
-		if (asprintf(&url, "https://" HOST "/%s?%s&X-Goog-Signature=%s",
-			     p.path, p.query, hex) < 0)
+		if (asprintf(&url, "https://" HOST "%s/%s?%s&X-Goog-Signature=%s",
+			     q->universe, p.path, p.query, hex) < 0)
 			url = NULL;
 		parts_free(&p);
 	}

@@ -16,6 +16,7 @@ struct gcs_request {
 	const char *object;	/* gs://BUCKET/OBJECT */
 	const char *method;
 	const char *email;	/* whose signature it will be */
+	const char *universe;	/* the domain below which Cloud Storage is */
 	time_t now;
 	int expires;		/* seconds */
 };

@@ -61,13 +61,16 @@ sign_file(const struct cli *cli, const struct sign *s)
 static int
 sign_url(const struct cli *cli, struct sign *s)
 {
-	char *text, *signature = NULL, email[256];
+	char *text, *signature = NULL, email[256], universe[256];
 	int code;
 
 	code = signed_email(cli, &s->o, email, sizeof(email));
+	if (code == CLI_OK)
+		code = signed_universe(cli, &s->o, universe, sizeof(universe));
 	if (code != CLI_OK)
 		return code;
 	s->url.email = email;
+	s->url.universe = universe;
 	s->url.now = time(NULL);
 	text = gcs_string_to_sign(&s->url);
 	if (!text)

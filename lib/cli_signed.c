@@ -166,6 +166,19 @@ signed_blob(const struct cli *cli, const struct cli_token_options *o,
 	return ask(cli, o, &blob, bytes, len, ret);
 }
 
+/* The answer's text, of these characters alone; false where it is none. */
+static bool
+take_text(const struct conn *c, const char *alphabet, char *buf, size_t size)
+{
+	size_t len = strspn(c->answer.body, alphabet);
+
+	if (len == 0 || len >= size || len != c->answer.body_len)
+		return false;
+	memcpy(buf, c->answer.body, len);
+	buf[len] = '\0';
+	return true;
+}
+
 int
 signed_email(const struct cli *cli, const struct cli_token_options *o, char *buf,
 	     size_t size)
@@ -180,14 +193,30 @@ signed_email(const struct cli *cli, const struct cli_token_options *o, char *buf
 		return cli_fail(CLI_INTERNAL, "memory is gone");
 	code = cli_get(cli, &c, target, o->timeout_ms > 0 ? o->timeout_ms
 							 : TIMEOUT_MS);
-	if (code == CLI_OK) {
-		snprintf(buf, size, "%s", c.answer.body);
-		if (!*buf || strlen(c.answer.body) != strlen(buf) ||
-		    strspn(buf, ALNUM "@.-_") != strlen(buf))
-			code = cli_fail(CLI_PROTOCOL, "the agent's answer is no"
-					" account's address");
-	}
+	if (code == CLI_OK && !take_text(&c, ALNUM "@.-_", buf, size))
+		code = cli_fail(CLI_PROTOCOL, "the agent's answer is no account's"
+				" address");
 	conn_clear(&c);
 	free(target);
+	return code;
+}
+
+int
+signed_universe(const struct cli *cli, const struct cli_token_options *o, char *buf,
+		size_t size)
+{
+	struct conn c;
+	int code = cli_find(cli, &c, "/computeMetadata/v1/universe/universe-domain",
+			    o->timeout_ms > 0 ? o->timeout_ms : TIMEOUT_MS);
+
+	/* As Google's libraries have it. */
+	if (code == CLI_NOT_FOUND || (code == CLI_OK && c.answer.body_len == 0)) {
+		snprintf(buf, size, "googleapis.com");
+		code = CLI_OK;
+	} else if (code == CLI_OK && !take_text(&c, ALNUM ".-", buf, size)) {
+		code = cli_fail(CLI_PROTOCOL, "the agent's answer is no universe's"
+				" domain");
+	}
+	conn_clear(&c);
 	return code;
 }

@@ -29,3 +29,7 @@ int signed_blob(const struct cli *cli, const struct cli_token_options *o,
 /* The account's email. */
 int signed_email(const struct cli *cli, const struct cli_token_options *o,
 		 char *buf, size_t size);
+
+/* The domain below which the services are that know the account. */
+int signed_universe(const struct cli *cli, const struct cli_token_options *o,
+		    char *buf, size_t size);

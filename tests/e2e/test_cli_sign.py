@@ -137,11 +137,11 @@ def test_self_signed_request_without_access_names_the_account(cli, agent, emulat
 # --- sign
 
 
-def check_signed_url(url, emulator, method="GET", now=None):
+def check_signed_url(url, emulator, method="GET", now=None, host="storage.googleapis.com"):
     """As Cloud Storage does: the request rebuilt from the URL, by other code than ours."""
     parts = urllib.parse.urlsplit(url)
     query = dict(urllib.parse.parse_qsl(parts.query, strict_parsing=True))
-    assert (parts.scheme, parts.netloc) == ("https", "storage.googleapis.com")
+    assert (parts.scheme, parts.netloc) == ("https", host)
     signature = bytes.fromhex(query.pop("X-Goog-Signature"))
     email, day, location, service, request = query["X-Goog-Credential"].split("/")
     assert (location, service, request) == ("auto", "storage", "goog4_request")
@@ -154,7 +154,7 @@ def check_signed_url(url, emulator, method="GET", now=None):
         method, urllib.parse.quote(urllib.parse.unquote(parts.path), safe="/~"),
         "&".join(f"{urllib.parse.quote(k, safe='~')}={urllib.parse.quote(v, safe='~')}"
                  for k, v in sorted(query.items())),
-        "host:storage.googleapis.com\n", "host", "UNSIGNED-PAYLOAD"])
+        f"host:{host}\n", "host", "UNSIGNED-PAYLOAD"])
     signed = "\n".join(["GOOG4-RSA-SHA256", query["X-Goog-Date"], f"{day}/auto/storage/goog4_request",
                         hashlib.sha256(canonical.encode()).hexdigest()])
     account_verifies(emulator, signed.encode(), signature)
@@ -166,6 +166,30 @@ def test_signed_url_verifies_at_cloud_storage(cli, agent, emulator, name):
     result = cli("sign", f"--url=gs://my-bucket/{name}", socket=agent.socket)
     assert result.returncode == 0, result.stderr
     assert check_signed_url(result.stdout.strip(), emulator) == (EMAIL, f"/my-bucket/{name}")
+
+
+@pytest.mark.parametrize("universe, config, host", [
+    ("apis.example", "[upstream]\nuniverse = apis.example\n", "storage.apis.example"),
+    ("googleapis.com", "", "storage.googleapis.com"), (None, "", "storage.googleapis.com"),
+    ("", "", "storage.googleapis.com")])
+def test_signed_url_is_for_the_storage_of_its_universe(cli, start_agent, emulator, universe, config, host):
+    emulator.set(universe=universe)
+    agent = start_agent(config + HURRY, rules=ALL)
+    result = cli("sign", "--url=gs://my-bucket/x", socket=agent.socket)
+    assert (result.returncode, result.stderr) == (0, "")
+    check_signed_url(result.stdout.strip(), emulator, host=host)
+
+
+@pytest.mark.parametrize("reply, code", [
+    (fake_agent.answer(200, "apis.example/x"), 10), (fake_agent.answer(200, "apis.example\nx"), 10),
+    (fake_agent.answer(200, "x" * 300), 10), (fake_agent.answer(200, "x\0y"), 10),
+    (fake_agent.answer(503, "metadata server: no answer", "unavailable"), 7)])
+def test_no_url_is_signed_for_a_universe_that_is_none(cli, fake, reply, code):
+    agent = fake(lambda request: reply if "universe-domain" in request else fake_agent.answer(200, EMAIL))
+    result = cli("sign", "--url=gs://my-bucket/x", socket=agent.socket)
+    assert (result.returncode, result.stdout) == (code, ""), result
+    assert result.stderr.count("\n") == 1
+    assert len(agent.requests) == 2 and not any(r.startswith("POST") for r in agent.requests)
 
 
 def test_signed_url_is_for_its_method_and_time_alone(cli, agent, emulator):

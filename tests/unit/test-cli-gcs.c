@@ -82,7 +82,7 @@ a_string_to_sign_is_that_of_version_4(void **state)
 	const struct gcs_request q = {
 		.object = "gs://bucket/a b/\xc3\xbc.txt", .method = "GET",
 		.email = "app-sa@example-proj-123.iam.gserviceaccount.com",
-		.now = 1767225600, .expires = 600,
+		.universe = "googleapis.com", .now = 1767225600, .expires = 600,
 	};
 	char *text = gcs_string_to_sign(&q), *url = gcs_url(&q, "AP+/");
 
@@ -99,6 +99,27 @@ a_string_to_sign_is_that_of_version_4(void **state)
 			    "X-Goog-Expires=600&X-Goog-SignedHeaders=host&"
 			    "X-Goog-Signature=00ffbf");
 	free(text);
+	free(url);
+}
+
+/* What is signed and where it leads are one host. */
+static void
+the_universe_is_the_hosts_domain(void **state)
+{
+	struct gcs_request q = {
+		.object = "gs://bucket/x", .method = "GET", .email = "a@b",
+		.universe = "googleapis.com", .now = 1767225600, .expires = 600,
+	};
+	char *at_home = gcs_string_to_sign(&q), *there, *url;
+
+	(void)state;
+	q.universe = "apis.example";
+	there = gcs_string_to_sign(&q);
+	url = gcs_url(&q, "AA==");
+	assert_memory_equal(url, "https://storage.apis.example/bucket/x?", 38);
+	assert_string_not_equal(there, at_home);
+	free(at_home);
+	free(there);
 	free(url);
 }
 
@@ -151,6 +172,7 @@ main(void)
 		cmocka_unit_test(hashes_are_those_of_the_standard),
 		cmocka_unit_test(any_length_is_padded_well),
 		cmocka_unit_test(a_string_to_sign_is_that_of_version_4),
+		cmocka_unit_test(the_universe_is_the_hosts_domain),
 		cmocka_unit_test(base64_becomes_digits),
 		cmocka_unit_test(objects_are_buckets_and_names),
 	};
