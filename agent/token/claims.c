@@ -158,7 +158,6 @@ write_other(void *userdata, const char *name, const struct json *value)
 static int
 parse(const char *text, size_t len, struct json **ret, struct err *e)
 {
-	_cleanup_(buf_free) struct buf b = BUF_INIT(CLAIMS_MAX);
 	_cleanup_(json_freep) struct json *root = NULL;
 	const char *why;
 	int r;
@@ -172,22 +171,22 @@ parse(const char *text, size_t len, struct json **ret, struct err *e)
 	r = json_each(root, check_name, e);
 	if (r < 0)
 		return r;
-	if (json_write(&b, root) < 0)
-		return err_set(e, ERR_REQUEST, "claims: numbers have to be whole "
-			       "and between -(2^53 - 1) and 2^53 - 1");
 	*ret = TAKE_PTR(root);
 	return 0;
 }
 
-/* All but those that are ours. */
+/* All but those that are ours, each of which has a judge of its own. */
 static int
 take_others(const struct json *root, char **ret, struct err *e)
 {
 	_cleanup_(buf_free) struct buf b = BUF_INIT(CLAIMS_MAX);
+	int r = json_each(root, write_other, &b);
 
-	(void)json_each(root, write_other, &b);
 	if (b.overflow)
 		return err_set(e, ERR_REQUEST, "claims: too long");
+	if (r < 0)
+		return err_set(e, ERR_REQUEST, "claims: numbers have to be whole "
+			       "and between -(2^53 - 1) and 2^53 - 1");
 	*ret = xstrdup(buf_str(&b));
 	return 0;
 }

@@ -131,13 +131,14 @@ times_are_whole_and_within_twelve_hours(void **state _unused_)
 		       "not behind iat");
 	assert_refused("{" AUD ",\"iat\":9007199254740991}", "12 hours");
 	assert_refused("{" AUD ",\"exp\":\"1767229200\"}", "whole seconds");
-	assert_refused("{" AUD ",\"exp\":1767229200.5}", "whole");
-	assert_refused("{" AUD ",\"exp\":1.7672292e9}", "whole");
+	assert_refused("{" AUD ",\"exp\":1767229200.5}", "whole seconds");
+	assert_refused("{" AUD ",\"exp\":1.7672292e9}", "whole seconds");
 	assert_refused("{" AUD ",\"exp\":null}", "whole seconds");
 	assert_refused("{" AUD ",\"exp\":-1}", "whole seconds");
 	assert_refused("{" AUD ",\"exp\":0}", "whole seconds");
 	assert_refused("{" AUD ",\"iat\":[1767225600]}", "whole seconds");
-	assert_refused("{" AUD ",\"exp\":36893488147419103232}", "whole");
+	assert_refused("{" AUD ",\"exp\":36893488147419103232}",
+		       "whole seconds");
 }
 
 static void
@@ -208,6 +209,7 @@ one_object_without_two_meanings_is_taken(void **state _unused_)
 	assert_refused_len(behind, sizeof(behind) - 1, "not one JSON value");
 	assert_refused("{" AUD ",\"x\":1.5}", "whole");
 	assert_refused("{" AUD ",\"x\":{\"y\":[1e400]}}", "whole");
+	assert_refused("{" AUD ",\"x\":9007199254740992}", "2^53");
 }
 
 static void
@@ -217,6 +219,16 @@ eight_levels_are_taken_and_nine_are_not(void **state _unused_)
 		       OWN ",\"iat\":1767225590,\"exp\":1767229190,"
 		       "\"x\":[[[[[[[]]]]]]]}");
 	assert_refused("{" AUD ",\"x\":[[[[[[[[]]]]]]]]}", "8 levels");
+}
+
+static void
+what_is_too_long_is_refused_as_that(void **state _unused_)
+{
+	_cleanup_(freep) char *filler = xcalloc(100 * 1024, 1), *text = NULL;
+
+	memset(filler, 'x', 100 * 1024 - 1);
+	text = xasprintf("{" AUD ",\"x\":\"%s\"}", filler);
+	assert_refused(text, "too long");
 }
 
 static void
@@ -282,6 +294,7 @@ main(void)
 		cmocka_unit_test(another_spelling_of_what_is_judged_is_refused),
 		cmocka_unit_test(one_object_without_two_meanings_is_taken),
 		cmocka_unit_test(eight_levels_are_taken_and_nine_are_not),
+		cmocka_unit_test(what_is_too_long_is_refused_as_that),
 		cmocka_unit_test(the_audience_is_one_plain_string),
 		cmocka_unit_test(the_audience_is_told_byte_for_byte),
 	};
