@@ -15,7 +15,7 @@ max_width=84		# columns, tabs being 8
 product=$(find agent lib -name '*.[ch]' | sort)
 tests_c=$(find tests -name '*.c' -o -name '*.h' -o -name '*.cc' | sort)
 scripts="autogen.sh $(find .ci tests/fuzz -name run 2>/dev/null)
-	$(find tests -name run-pytest -o -path 'tests/system/base' -o -path 'tests/system/kernel' \
+	$(find tests -name 'run-*' -o -path 'tests/system/base' -o -path 'tests/system/kernel' \
 		-o -path 'tests/system/guest/early' -o -path 'tests/system/guest/shell' \
 		-o -path 'tests/sdk/fetch')
 	$(find tests -name '*.sh' | sort)"
