@@ -6,16 +6,14 @@
 
 #include "google/endpoints.h"
 #include "token/account_source.h"
-#include "token/credential.h"
+#include "token/trade.h"
 
 struct account_keyfile {
 	struct account base;
 	const struct credential *credential;
-	struct http_call *call;
+	struct trade *trade;
 	sd_event_source *soon;		/* what is signed here is no callback yet */
 };
-
-static http_done_fn on_access;
 
 static int
 on_soon(_unused_ sd_event_source *s, void *userdata)
@@ -43,48 +41,34 @@ sign_soon(struct account_keyfile *k, struct err *e)
 	return r < 0 ? err_sys(e, -r, "cannot make an event source") : 0;
 }
 
+static void
+on_access(void *userdata, const struct trade_got *got, const struct err *failed)
+{
+	struct account_keyfile *k = userdata;
+
+	if (failed)
+		account_access_failed(&k->base, failed);
+	else
+		account_access_came(&k->base, got->text, got->life);
+}
+
 static int
 keyfile_ask_access(struct account *a, struct err *e)
 {
 	struct account_keyfile *k = container_of(a, struct account_keyfile, base);
-	_cleanup_(secret_freep) char *assertion = NULL;
-	struct http_request q = { 0 };
-	int64_t date;
-	int r;
 
 	if (!endpoints_are_default(a->at))
 		return sign_soon(k, e);
-	r = credential_assertion(k->credential, a->clock, NULL,
-				 SCOPE_CLOUD_PLATFORM, &assertion, &date, e);
-	if (r < 0)
-		return r;
-	token_endpoint_assertion_request(a->at->token, assertion, &q);
-	q.payer = HTTP_PAYER_ACCESS;
-	return http_client_start(a->http, &q, &a->access_deadline, on_access, k,
-				 &k->call, e);
-}
-
-static void
-on_access(void *userdata, const struct http_response *re,
-	  const struct err *failed)
-{
-	struct account_keyfile *k = userdata;
-	_cleanup_(secret_freep) char *text = NULL;
-	struct token_endpoint_ask ask = {
-		.email = k->base.info.email,
-		.key_id = k->credential->file->key_id,
-	};
-	uint64_t life;
-	struct err e;
-
-	if (failed)
-		return account_access_failed(&k->base, failed);
-	clock_learn(k->base.clock, re);
-	ask.now = clock_now(k->base.clock).wall / (int64_t)USEC_PER_SEC;
-	if (token_endpoint_access_token_response(re, &ask, &text, &life, NULL,
-						 &e) < 0)
-		return account_access_failed(&k->base, &e);
-	account_access_came(&k->base, text, life);
+	return trade_start(&(struct trade_offer){
+		.http = a->http,
+		.url = a->at->token,
+		.clock = a->clock,
+		.credential = k->credential,
+		.deadline = &a->access_deadline,
+		.payer = HTTP_PAYER_ACCESS,
+		.done = on_access,
+		.userdata = k,
+	}, &k->trade, e);
 }
 
 static void
@@ -92,7 +76,7 @@ keyfile_cancel_access(struct account *a)
 {
 	struct account_keyfile *k = container_of(a, struct account_keyfile, base);
 
-	k->call = http_call_free(k->call);
+	k->trade = trade_free(k->trade);
 	k->soon = sd_event_source_disable_unref(k->soon);
 }
 

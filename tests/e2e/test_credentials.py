@@ -187,6 +187,51 @@ def test_clock_that_is_wrong_is_corrected_for_key_files_too(start, emulator, fil
     wait_for(lambda: agent.token(AUDIENCE).status == 200, "the clock is learned")
 
 
+NOTHING_REMEMBERED = "unavailable = 0\ndenied = 0\n"
+ACCESS_FACE = "/computeMetadata/v1/instance/service-accounts/default/token"
+ACCESS_TO_ALL = """
+[rule access]
+peer = anyone
+host = any
+kind = access
+account = default
+"""
+
+
+@pytest.fixture
+def start_with_key(start_agent, emulator, files):
+    """An agent with a key file, which remembers no failure."""
+    def start_with_key():
+        path = files(emulator.key_file())
+        return start_agent(HURRY + NOTHING_REMEMBERED + f"[account default]\ncredentials = {path}\n",
+                           ANYONE + ACCESS_TO_ALL, upstream=without_metadata(emulator),
+                           prefix=ELSEWHERE)
+    return start_with_key
+
+
+def first_and_access(agent, emulator):
+    """An ID token, by which Google's clock is heard of once, and then an access token."""
+    emulator.set(clock_offset=-300)
+    assert agent.token(AUDIENCE).status == 200
+    emulator.set(skew_tolerance=30)
+    asked = len(emulator.requests("token-endpoint"))
+    answer = agent.get(ACCESS_FACE)
+    return answer, len(emulator.requests("token-endpoint")) - asked
+
+
+def test_assertion_for_an_access_token_refused_for_its_date_is_made_once_more(
+        start_with_key, emulator):
+    answer, asked = first_and_access(start_with_key(), emulator)
+    assert (answer.status, asked) == (200, 2)
+
+
+def test_assertion_for_an_access_token_is_made_once_more_and_no_oftener(start_with_key, emulator):
+    emulator.fault("token-endpoint", "status", reason="time", after=1)
+    answer, asked = first_and_access(start_with_key(), emulator)
+    assert (answer.status, asked) == (503, 2)
+    assert "chronyc makestep" in answer.text
+
+
 # --- somebody who signed in
 
 
