@@ -14,6 +14,7 @@
 struct question {
 	const struct config_names *names;
 	struct peer peer;
+	unsigned given;			/* bits of keys[] */
 	bool user_given, host_given;
 	const char *unit, *slice;
 	struct policy_query query;
@@ -139,17 +140,30 @@ set_scope(struct question *q, const char *value, struct err *e)
 static const struct {
 	const char *key;
 	int (*set)(struct question *q, const char *value, struct err *e);
+	bool many;
 } keys[] = {
-	{ "user", set_user },
-	{ "group", set_group },
-	{ "unit", set_unit },
-	{ "slice", set_slice },
-	{ "host", set_host },
-	{ "kind", set_kind },
-	{ "account", set_account },
-	{ "audience", set_audience },
-	{ "scope", set_scope },
+	{ "user", set_user, false },
+	{ "group", set_group, true },
+	{ "unit", set_unit, false },
+	{ "slice", set_slice, false },
+	{ "host", set_host, false },
+	{ "kind", set_kind, false },
+	{ "account", set_account, false },
+	{ "audience", set_audience, false },
+	{ "scope", set_scope, true },
 };
+
+static int
+set_key(struct question *q, size_t i, const char *value, struct err *e)
+{
+	unsigned bit = 1U << i;
+
+	if (q->given & bit && !keys[i].many)
+		return err_set(e, ERR_REQUEST, "--explain takes one %s=: ask about "
+			       "one after the other", keys[i].key);
+	q->given |= bit;
+	return keys[i].set(q, value, e);
+}
 
 static int
 read_word(struct question *q, const char *word, struct err *e)
@@ -160,7 +174,7 @@ read_word(struct question *q, const char *word, struct err *e)
 	for (size_t i = 0; eq && i < ARRAY_SIZE(keys); i++)
 		if (strlen(keys[i].key) == (size_t)(eq - word) &&
 		    strncmp(word, keys[i].key, (size_t)(eq - word)) == 0)
-			return keys[i].set(q, eq + 1, e);
+			return set_key(q, i, eq + 1, e);
 	return err_set(e, ERR_REQUEST, "--explain takes user=, group=, unit=, "
 		       "slice=, host=, kind=, account=, audience= and scope=, "
 		       "not %s",

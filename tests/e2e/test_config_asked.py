@@ -276,6 +276,14 @@ def test_explain_wants_no_slice_where_no_rule_asks_for_one(program):
     (["user=root", "host=maybe", "audience=x"], "host is yes, no or unknown"),
     (["user=root", "colour=red"], "--explain takes user="),
     (["user=root", "audience"], "--explain takes user="),
+    (["user=root", "user=daemon", "audience=x"], "--explain takes one user=: "),
+    (["user=root", "audience=x", "audience=x"], "--explain takes one audience=: "),
+    (["user=root", "kind=id", "kind=admin", "audience=x"], "--explain takes one kind=: "),
+    (["user=root", "account=default", "account=b", "audience=x"], "--explain takes one account=: "),
+    (["user=root", "host=yes", "host=no", "audience=x"], "--explain takes one host=: "),
+    (["user=root", "unit=a.service", "unit=b.service", "audience=x"], "--explain takes one unit=: "),
+    (["user=root", "unit=a.service", "slice=a.slice", "slice=b.slice", "audience=x"],
+     "--explain takes one slice=: "),
     (["user=root", "kind=access"] + ["scope=s"] * 33, "more than 32 scopes"),
 ], ids=str)
 def test_explain_refuses_questions_that_make_no_sense(program, facts, words):
