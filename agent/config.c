@@ -109,8 +109,9 @@ on_setting(void *userdata, const char *file, unsigned line, const char *key,
 	} else {
 		i = config_option_find(l->section, key);
 		if (i == config_options_len)
-			return err_set(e, ERR_REQUEST, "unknown key %s in [%s]",
-				       key, l->section);
+			return err_set(e, ERR_REQUEST, "unknown key %s in [%s%s%s]",
+				       key, l->section, l->name ? " " : "",
+				       l->name ?: "");
 		r = config_option_set(l->c, &config_options[i], value, e);
 		list = config_option_is_list(&config_options[i]);
 	}

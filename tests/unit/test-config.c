@@ -673,6 +673,8 @@ static const struct {
 	  ":4: warm: 3 audiences are more than entries or per-peer allow (2)" },
 	{ LEN("[timing]\nentries = 1\n"),
 	  ":2: unknown key entries in [timing]" },
+	{ LEN("[account default]\nemail = x\n"),
+	  ":2: unknown key email in [account default]" },
 	{ LEN("[account default]\ncredentials = key.json\n"),
 	  ":2: credentials: neither an absolute path nor adc" },
 	{ LEN("[account default]\ncredentials = /nowhere/key.json\n"),
