@@ -13,7 +13,8 @@ say_found(const struct account *a)
 	const char *email = account_email(a);
 
 	log_info(LOG_FIELDS(log_field("ACCOUNT", "%s", email)),
-		 "service account %s found", email);
+		 "%s %s found", endpoint_is_account(email) ? "service account" :
+		 "user", email);
 }
 
 /* What the VM's own account has become: a line in the log. */

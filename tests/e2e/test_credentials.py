@@ -330,6 +330,14 @@ def test_users_file_in_the_agent_is_a_warning(start, emulator, files):
     agent.wait_log("every process that a rule admits acts as that user")
 
 
+@pytest.mark.parametrize("who", [f"user {USER}", f"service account {TARGET}"])
+def test_who_is_found_is_called_what_they_are(start, emulator, files, who):
+    emulator.set(accounts=[TARGET])
+    agent = start(files(impersonated_file(user_file()) if TARGET in who else user_file()))
+    agent.wait_log(f" {who} found")
+    assert f"service account {USER}" not in agent.log()
+
+
 # --- an account by another's
 
 
