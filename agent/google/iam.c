@@ -329,17 +329,18 @@ find_reason(const char *name)
 static void
 mend_not_found(const struct failure *f)
 {
-	const char *email = f->s->email;
+	static const char *const remedies[] = {
+		[IAM_OF_MACHINE] = "attach one that exists: gcloud compute "
+			"instances set-service-account INSTANCE "
+			"--service-account=EMAIL --scopes=cloud-platform",
+		[IAM_OF_FILE] = "have credentials in [account default] name the "
+			"file of one that exists",
+		[IAM_OF_SECTION] = "see to the email in the account's section of "
+			"the configuration",
+	};
 
-	if (is_itself(f->s))
-		err_hint(f->e, "gcloud iam service-accounts describe %s; attach "
-			 "one that exists: gcloud compute instances "
-			 "set-service-account INSTANCE --service-account=EMAIL "
-			 "--scopes=cloud-platform", email);
-	else
-		err_hint(f->e, "gcloud iam service-accounts describe %s; see to "
-			 "the email in the account's section of the configuration",
-			 email);
+	err_hint(f->e, "gcloud iam service-accounts describe %s; %s", f->s->email,
+		 remedies[f->s->origin]);
 }
 
 /* An error whose reason is not in the table: what its status alone says.  text is

@@ -17,6 +17,13 @@ enum iam_method {
 	IAM_GENERATE_ACCESS_TOKEN
 };
 
+/* Where an account is written down, for words about what mends it. */
+enum iam_origin {
+	IAM_OF_MACHINE,
+	IAM_OF_FILE,			/* a credential file */
+	IAM_OF_SECTION			/* [account NAME] */
+};
+
 /* As whom, and who asks. */
 struct iam_subject {
 	const char *email;		/* as this account it is done */
@@ -24,6 +31,7 @@ struct iam_subject {
 	char *const *delegates;		/* emails: the caller may act as the first,
 					   each as the next, the last as email; ends
 					   with NULL; or NULL */
+	enum iam_origin origin;		/* of email */
 };
 
 /* A question of any method.  access_token must carry the cloud-platform or iam

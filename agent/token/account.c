@@ -359,6 +359,14 @@ account_name(const struct account *a)
 	return a->name;
 }
 
+/* The configuration writes emails of named accounts alone. */
+enum iam_origin
+account_origin(const struct account *a)
+{
+	return a->source->origin == IAM_OF_SECTION &&
+	       strcmp(a->name, "default") == 0 ? IAM_OF_FILE : a->source->origin;
+}
+
 enum account_state
 account_state(const struct account *a)
 {

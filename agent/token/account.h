@@ -18,6 +18,7 @@
 #include "base/base.h"
 #include "base/err.h"
 #include "google/endpoints.h"
+#include "google/iam.h"
 #include "http/client.h"
 #include "token/token.h"
 
@@ -85,6 +86,7 @@ int account_user_new(const struct account_setup *s, const char *name,
 
 /* As the configuration and callers have it: "default". */
 const char *account_name(const struct account *a);
+enum iam_origin account_origin(const struct account *a);
 /* By whose access token IAM is called for it: its own, or that of the account which
    may act as this one, by delegates (emails, NULL at the end). */
 struct account *account_caller(struct account *a);

@@ -25,6 +25,7 @@ subject_of(const struct account *a)
 		.email = a->info.email,
 		.caller = account_email(a->caller),
 		.delegates = a->delegates,
+		.origin = account_origin(a),
 	};
 }
 
@@ -136,6 +137,7 @@ impersonated_cancel_access(struct account *a)
 static const struct account_source source_impersonated = {
 	.name = "impersonated",
 	.whom = "IAM",
+	.origin = IAM_OF_SECTION,
 	.account_size = sizeof(struct account_impersonated),
 	.ask_access = impersonated_ask_access,
 	.cancel_access = impersonated_cancel_access,

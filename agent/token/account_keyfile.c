@@ -83,6 +83,7 @@ keyfile_cancel_access(struct account *a)
 static const struct account_source source_keyfile = {
 	.name = "keyfile",
 	.whom = "the token endpoint",
+	.origin = IAM_OF_FILE,
 	.account_size = sizeof(struct account_keyfile),
 	.ask_access = keyfile_ask_access,
 	.cancel_access = keyfile_cancel_access,

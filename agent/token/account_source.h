@@ -51,6 +51,7 @@ struct account {
 struct account_source {
 	const char *name;
 	const char *whom;	/* is asked, for words */
+	enum iam_origin origin;	/* but see account_origin() */
 	/* Google's "no" to who it is is an answer for all who wait. */
 	bool denial_counts;
 	size_t account_size;	/* of its own, which begins with a struct account */

@@ -151,6 +151,7 @@ user_clear(struct account *a)
 static const struct account_source source_user = {
 	.name = "user",
 	.whom = "the token endpoint",
+	.origin = IAM_OF_FILE,
 	.denial_counts = true,
 	.account_size = sizeof(struct account_user),
 	.ask = user_ask,

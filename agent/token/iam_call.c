@@ -34,6 +34,7 @@ subject_of(const struct iam_call *c)
 		.email = c->email,
 		.caller = c->caller,
 		.delegates = account_delegates(c->ctx->account),
+		.origin = account_origin(c->ctx->account),
 	};
 }
 

@@ -124,6 +124,20 @@ def test_key_files_account_may_have_iam_sign_for_it(start, emulator, files, flow
     assert emulator.counts()["iam"]["total"] == 1
 
 
+@pytest.mark.parametrize("impersonated", [False, True], ids=["key", "impersonated"])
+def test_account_of_a_file_that_there_is_no_more_takes_another_file(start, emulator, files,
+                                                                    impersonated):
+    emulator.set(accounts=[TARGET])
+    emulator.fault("iam", "status", reason="NOT_FOUND")
+    key = emulator.key_file()
+    agent = start(files(impersonated_file(key) if impersonated else key), "flows = generate\n")
+    answer = agent.token(AUDIENCE, Accept="application/json")
+    assert (answer.status, answer.headers["Gce-Oidc-Error"]) == (403, "denied-by-google")
+    assert json.loads(answer.text)["hint"] == (
+        f"gcloud iam service-accounts describe {TARGET if impersonated else emulator.email}; "
+        "have credentials in [account default] name the file of one that exists")
+
+
 def test_deleted_key_is_denied_by_google_and_a_new_one_takes_a_reload(start, emulator, files):
     file = emulator.key_file()
     path = files(file)

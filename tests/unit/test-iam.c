@@ -378,7 +378,9 @@ either_scope_suffices_and_no_other(void **state _unused_)
 #define ROLE	"--role=roles/iam.serviceAccountTokenCreator"
 
 static char *const hops[] = { (char *)VEC_HOP, NULL };
-static const struct iam_subject other = { .email = VEC_EMAIL, .caller = CALLER };
+static const struct iam_subject other = {
+	.email = VEC_EMAIL, .caller = CALLER, .origin = IAM_OF_SECTION,
+};
 static const struct iam_subject far = {
 	.email = VEC_EMAIL, .caller = CALLER, .delegates = hops,
 };
@@ -650,11 +652,27 @@ another_account_that_does_not_exist_is_a_mistake_of_ours(
 }
 
 static void
+an_account_of_a_file_is_attached_to_nothing(void **state _unused_)
+{
+	const struct iam_subject of_file = { .email = VEC_EMAIL,
+					     .origin = IAM_OF_FILE };
+	struct err e = failure_of(IAM_SIGN_BLOB, &of_file, 404,
+				  "{\"error\":{\"message\":\"Not found\"}}");
+
+	assert_denied(e, ERR_SCOPE_ACCOUNT, "there is no such account",
+		      "credentials in [account default]");
+	assert_null(strstr(e.hint, "instances"));
+}
+
+static void
 who_signed_in_is_a_user_to_the_commands_that_mend(void **state _unused_)
 {
-	const struct iam_subject person = { VEC_EMAIL, "jo@example.com", NULL };
-	const struct iam_subject quoted = { VEC_EMAIL, "o'no;x@example.com", NULL };
-	const struct iam_subject through = { VEC_EMAIL, "jo@example.com", hops };
+	const struct iam_subject person = { VEC_EMAIL, "jo@example.com",
+					    NULL, IAM_OF_SECTION };
+	const struct iam_subject quoted = { VEC_EMAIL, "o'no;x@example.com",
+					    NULL, IAM_OF_SECTION };
+	const struct iam_subject through = { VEC_EMAIL, "jo@example.com",
+					     hops, IAM_OF_SECTION };
 	static const char scopes[] = "{\"error\":{\"details\":[{\"reason\":"
 				     "\"ACCESS_TOKEN_SCOPE_INSUFFICIENT\"}]}}";
 	struct err e = failure_of(IAM_SIGN_BLOB, &person, 403, VEC_B2_BODY);
@@ -739,6 +757,7 @@ main(void)
 			a_disabled_caller_is_named_and_not_whom_it_asks_for),
 		cmocka_unit_test(
 			another_account_that_does_not_exist_is_a_mistake_of_ours),
+		cmocka_unit_test(an_account_of_a_file_is_attached_to_nothing),
 		cmocka_unit_test(who_signed_in_is_a_user_to_the_commands_that_mend),
 		cmocka_unit_test(
 			a_quota_project_that_is_denied_is_the_callers_affair),
