@@ -5,7 +5,7 @@
 
 struct trade {
 	struct trade_offer o;
-	struct trade **slot;		/* the owner's pointer, cleared at the end */
+	struct trade **slot;		/* the owner's, cleared at the end */
 	struct http_call *call;
 	int64_t date;			/* of the assertion, Unix seconds */
 	bool dated_again;
