@@ -7,122 +7,45 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
-#include "fake-metadata.h"
-#include "token/accounts.h"
 #include "vectors.h"
+#include "world.h"
 
-#define MS		USEC_PER_MSEC
-#define WHO		"service-accounts/default/?recursive=true"
-#define TOKEN		"service-accounts/default/token"
-#define GENERATE	":generateAccessToken"
-#define BILLING		"billing@example-proj-123.iam.gserviceaccount.com"
 #define FAR		"far@example-proj-123.iam.gserviceaccount.com"
-
-struct world {
-	sd_event *event;
-	struct http_client *http;
-	struct fake *mds, *iam;
-	struct endpoints at;
-	struct clock *clock;
-	struct account_options opt;
-	struct account_setup setup;
-	struct accounts *as;
-	int64_t wall_shift;		/* of this machine's clock, usec */
-
-	/* One who asks for an access token. */
-	struct account_wait *wait;
-	uint64_t deadline;
-	unsigned called;
-	struct token *token;
-	struct err e;
-};
 
 static struct account *
 add(struct world *w, struct account *a)
 {
-	return accounts_add(w->as, &(struct flow_context){ .account = a })->account;
-}
-
-static void
-shifted(void *userdata, uint64_t *ret_boot, int64_t *ret_wall)
-{
-	const struct world *w = userdata;
-	struct token_now now = clock_machine_now(w->event);
-
-	*ret_boot = now.boot;
-	*ret_wall = now.wall + w->wall_shift;
+	return accounts_add(w->accounts, &(struct flow_context){
+		.account = a })->account;
 }
 
 static int
 setup(void **state)
 {
-	static const struct account_ops ops = { .changed = NULL };
-	struct world *w = xcalloc(1, sizeof(*w));
+	struct world *w = world_new();
 	struct account *own;
 
-	assert_true(sd_event_new(&w->event) >= 0);
-	w->http = fake_client_new(w->event);
-	w->mds = fake_new(w->event);
-	w->iam = fake_new(w->event);
-	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
-	w->at.metadata = xstrdup(fake_url(w->mds));
-	w->at.iam = xstrdup(fake_url(w->iam));
-	w->clock = fake_clock_new(w->event, shifted, w);
-	w->opt = (struct account_options){
-		.discover_first_usec = MS,
-		.discover_max_usec = 4 * MS,
-		.none_usec = 20 * MS,
-		.access_margin_usec = 60 * USEC_PER_SEC,
-		.token_usec = 10 * USEC_PER_SEC,
-	};
-	w->setup = (struct account_setup){
-		.event = w->event, .http = w->http, .at = &w->at,
-		.clock = w->clock, .opt = &w->opt, .ops = &ops, .userdata = w,
-	};
 	w->deadline = UINT64_MAX;
-	assert_true(sd_event_run(w->event, 0) >= 0);
-	w->as = accounts_new();
+	w->accounts = accounts_new();
 	assert_int_equal(account_metadata_new(&w->setup, &own, NULL), 0);
 	add(w, own);
 	*state = w;
 	return 0;
 }
 
-static int
-teardown(void **state)
-{
-	struct world *w = *state;
-
-	account_wait_free(w->wait);
-	token_unref(w->token);
-	accounts_free(w->as);
-	clock_free(w->clock);
-	http_client_free(w->http);
-	fake_free(w->mds);
-	fake_free(w->iam);
-	free(w->at.universe);
-	free(w->at.metadata);
-	free(w->at.iam);
-	sd_event_unref(w->event);
-	free(w);
-	return 0;
-}
-
 static struct account *
 own(const struct world *w)
 {
-	return accounts_default(w->as)->account;
+	return accounts_default(w->accounts)->account;
 }
 
 static void
 find(struct world *w)
 {
-	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
-	RUN_UNTIL(w->event, account_state(own(w)) == ACCOUNT_FOUND);
+	world_find(w, own(w));
 }
 
 static struct account *
@@ -135,7 +58,7 @@ add_billing(struct world *w, char *const *delegates)
 static const struct account *
 found(const struct world *w, const char *name)
 {
-	const struct flow_context *ctx = accounts_find(w->as, name);
+	const struct flow_context *ctx = accounts_find(w->accounts, name);
 
 	return ctx ? ctx->account : NULL;
 }
@@ -167,21 +90,6 @@ ask(struct world *w, struct account *a)
 		assert_int_equal(r, 0);
 }
 
-static void
-say_generated(struct world *w, const char *text, int64_t life)
-{
-	_cleanup_(freep) char *body = NULL;
-	time_t end = time(NULL) + life;
-	char when[32];
-	struct tm tm;
-
-	gmtime_r(&end, &tm);
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	body = xasprintf("{\"accessToken\":\"%s\",\"expireTime\":\"%s\"}", text,
-			 when);
-	fake_say(w->iam, GENERATE, 200, body);
-}
-
 /* --- the set ------------------------------------------------------------------ */
 
 static void
@@ -198,7 +106,7 @@ a_name_and_an_email_mean_one_account(void **state)
 	assert_ptr_equal(found(w, BILLING), billing);
 	assert_null(found(w, "Billing"));
 	assert_null(found(w, ""));
-	assert_int_equal(accounts_len(w->as), 2);
+	assert_int_equal(accounts_len(w->accounts), 2);
 }
 
 static void
@@ -247,7 +155,7 @@ its_access_token_is_asked_for_by_its_callers(void **state)
 
 	find(w);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
-	say_generated(w, "made", 3600);
+	world_say_generated(w, "made", 3600);
 	ask(w, a);
 	RUN_UNTIL(w->event, w->called);
 	assert_string_equal(token_reveal(w->token, NULL), "made");
@@ -272,7 +180,7 @@ along_a_chain_each_ones_is_asked_for_by_the_one_before(void **state)
 
 	find(w);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
-	say_generated(w, "made", 3600);
+	world_say_generated(w, "made", 3600);
 	ask(w, a);
 	RUN_UNTIL(w->event, w->called);
 	assert_non_null(strstr(fake_request(w->iam, 0)->text, BILLING GENERATE));
@@ -287,7 +195,7 @@ it_waits_for_a_caller_that_is_still_sought(void **state)
 	struct account *a = add_billing(w, NULL);
 
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
-	say_generated(w, "made", 3600);
+	world_say_generated(w, "made", 3600);
 	ask(w, a);
 	RUN_UNTIL(w->event, fake_count_of(w->mds, WHO) > 0);
 	assert_int_equal(w->called, 0);
@@ -305,7 +213,7 @@ a_callers_token_that_is_refused_is_replaced_once(void **state)
 	find(w);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
 	fake_say_once(w->iam, GENERATE, 401, VEC_B5_BODY);
-	say_generated(w, "made", 3600);
+	world_say_generated(w, "made", 3600);
 	ask(w, a);
 	RUN_UNTIL(w->event, w->called);
 	assert_non_null(w->token);
@@ -329,7 +237,7 @@ a_callers_token_that_is_refused_twice_is_unavailable(void **state)
 	assert_int_equal(w->e.status, 0);
 	assert_int_equal(fake_count_of(w->iam, GENERATE), 2);
 	/* Neither of the two is used again. */
-	say_generated(w, "made", 3600);
+	world_say_generated(w, "made", 3600);
 	ask(w, a);
 	RUN_UNTIL(w->event, w->called);
 	assert_int_equal(fake_count_of(w->mds, TOKEN), 3);
@@ -360,7 +268,7 @@ its_access_token_lives_no_longer_by_a_clock_that_is_behind(void **state)
 
 	find(w);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
-	say_generated(w, "made", 3600);
+	world_say_generated(w, "made", 3600);
 	for (size_t i = 0; i < ARRAY_SIZE(behind); i++) {
 		struct token_now now;
 
@@ -368,7 +276,7 @@ its_access_token_lives_no_longer_by_a_clock_that_is_behind(void **state)
 		ask(w, a);
 		RUN_UNTIL(w->event, w->called);
 		assert_non_null(w->token);
-		now = clock_now(w->clock);
+		now = clock_now(w->ctx.clock);
 		now.boot += 3600 * USEC_PER_SEC;
 		assert_true(token_left(w->token, &now) == 0);
 		account_drop_token(a, w->token);
@@ -383,12 +291,9 @@ it_has_none_while_nobody_can_say_what_time_it_is(void **state)
 
 	find(w);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
-	for (int i = 0; i < 2; i++)
-		clock_learn(w->clock, &(struct http_response){
-			.status = 200, .body = "", .tls = true,
-			.date = (int64_t)time(NULL) });
+	world_google_is_ahead(w, 0);
 	w->wall_shift = -1800 * (int64_t)USEC_PER_SEC;
-	say_generated(w, "made", 3600);
+	world_say_generated(w, "made", 3600);
 	ask(w, a);
 	RUN_UNTIL(w->event, w->called);
 	assert_null(w->token);
@@ -414,7 +319,7 @@ it_may_be_freed_with_questions_under_way(void **state)
 	w->wait = account_wait_free(w->wait);
 }
 
-#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int
 main(void)

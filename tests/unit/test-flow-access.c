@@ -5,83 +5,25 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
-#include "fake-metadata.h"
-#include "token/flows.h"
 #include "vectors.h"
+#include "world.h"
 
-#define MS		USEC_PER_MSEC
 #define S		((int64_t)USEC_PER_SEC)
-#define WHO		"service-accounts/default/?recursive=true"
-#define TOKEN		"service-accounts/default/token"
-#define GENERATE	":generateAccessToken"
-#define BILLING		"billing@example-proj-123.iam.gserviceaccount.com"
 #define LIFE		3600
 #define DOUBT		(20 * MS)
-
-struct world {
-	sd_event *event;
-	struct http_client *http;
-	struct fake *mds, *iam;
-	struct endpoints at;
-	struct account *own, *billing;
-	struct flow_context ctx;	/* of billing */
-	int64_t wall_shift;		/* of this machine's clock, usec */
-
-	/* One who fetches. */
-	struct fetch *fetch;
-	uint64_t deadline;
-	unsigned called;
-	struct token *token;
-	struct err e;
-};
-
-static void
-shifted(void *userdata, uint64_t *ret_boot, int64_t *ret_wall)
-{
-	const struct world *w = userdata;
-	struct token_now now = clock_machine_now(w->event);
-
-	*ret_boot = now.boot;
-	*ret_wall = now.wall + w->wall_shift;
-}
 
 static int
 setup(void **state)
 {
-	static const struct account_ops ops = { .changed = NULL };
-	const struct account_options o = {
-		.discover_first_usec = MS,
-		.discover_max_usec = 4 * MS,
-		.none_usec = 20 * MS,
-		.access_margin_usec = 60 * USEC_PER_SEC,
-		.token_usec = 10 * USEC_PER_SEC,
-	};
 	static const struct flow_ops *const list[] = { &flow_generate, NULL };
-	struct world *w = xcalloc(1, sizeof(*w));
-	struct account_setup s;
+	struct world *w = world_new();
 
-	assert_true(sd_event_new(&w->event) >= 0);
-	w->http = fake_client_new(w->event);
-	w->mds = fake_new(w->event);
-	w->iam = fake_new(w->event);
-	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
-	w->at.metadata = xstrdup(fake_url(w->mds));
-	w->at.iam = xstrdup(fake_url(w->iam));
-	assert_true(sd_event_run(w->event, 0) >= 0);
-	w->ctx = (struct flow_context){
-		.event = w->event, .http = w->http, .at = &w->at,
-		.clock = fake_clock_new(w->event, shifted, w),
-	};
-	s = (struct account_setup){
-		.event = w->event, .http = w->http, .at = &w->at,
-		.clock = w->ctx.clock, .opt = &o, .ops = &ops, .userdata = w,
-	};
-	assert_int_equal(account_metadata_new(&s, &w->own, NULL), 0);
-	w->billing = account_impersonated_new(&s, "billing", BILLING, w->own, NULL);
+	world_add_own(w);
+	w->billing = account_impersonated_new(&w->setup, "billing", BILLING, w->a,
+					      NULL);
 	w->ctx.account = w->billing;
 	assert_int_equal(flows_new(&w->ctx, list, &(struct flows_options){
 		.doubt_usec = DOUBT, .again_usec = USEC_PER_MIN,
@@ -89,46 +31,8 @@ setup(void **state)
 		0);
 	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
-	w->deadline = fake_now() + 20 * USEC_PER_SEC;
 	*state = w;
 	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct world *w = *state;
-
-	fetch_free(w->fetch);
-	token_unref(w->token);
-	flows_free(w->ctx.flows);
-	account_free(w->billing);
-	account_free(w->own);
-	clock_free(w->ctx.clock);
-	http_client_free(w->http);
-	fake_free(w->mds);
-	fake_free(w->iam);
-	free(w->at.universe);
-	free(w->at.metadata);
-	free(w->at.iam);
-	sd_event_unref(w->event);
-	free(w);
-	return 0;
-}
-
-static void
-on_fetched(void *userdata, struct token *token, const struct err *e)
-{
-	struct world *w = userdata;
-
-	assert_true(!token == !!e);
-	assert_null(w->fetch);
-	w->called++;
-	w->token = token_unref(w->token);
-	if (token)
-		w->token = token_ref(token);
-	else
-		w->e = *e;
 }
 
 static void
@@ -137,36 +41,9 @@ run(struct world *w)
 	static const struct token_key key = { TOKEN_ACCESS, "billing",
 					      "a-scope b-scope", "" };
 
-	w->called = 0;
-	assert_int_equal(flow_fetch(&flow_access, &w->ctx, &key, &w->deadline,
-				    HTTP_PAYER_PEERS, on_fetched, w, &w->fetch,
-				    &w->e), 0);
+	assert_int_equal(world_fetch(w, &flow_access, &key), 0);
 	assert_int_equal(w->called, 0);
 	RUN_UNTIL(w->event, w->called);
-}
-
-/* A token that Google's clock, which is right, has end so many seconds from now. */
-static void
-say_generated(struct world *w, int64_t left)
-{
-	_cleanup_(freep) char *body = NULL;
-	time_t end = time(NULL) + left;
-	char when[32];
-	struct tm tm;
-
-	gmtime_r(&end, &tm);
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	body = xasprintf("{\"accessToken\":\"made\",\"expireTime\":\"%s\"}", when);
-	fake_say(w->iam, GENERATE, 200, body);
-}
-
-static void
-google_is_right(struct world *w)
-{
-	for (int i = 0; i < 2; i++)
-		clock_learn(w->ctx.clock, &(struct http_response){
-			.status = 200, .body = "", .tls = true,
-			.date = (int64_t)time(NULL) });
 }
 
 /* --- another account's -------------------------------------------------------- */
@@ -176,7 +53,7 @@ it_is_made_by_iam_with_the_scopes_that_are_asked_for(void **state)
 {
 	struct world *w = *state;
 
-	say_generated(w, LIFE);
+	world_say_generated(w, "made", LIFE);
 	run(w);
 	assert_non_null(w->token);
 	assert_string_equal(token_reveal(w->token, NULL), "made");
@@ -206,7 +83,8 @@ it_is_not_served_after_its_end_by_a_clock_that_is_behind(void **state)
 		uint64_t most = MIN(table[i].left, (int64_t)LIFE) * USEC_PER_SEC;
 
 		w->wall_shift = -table[i].behind * S;
-		say_generated(w, table[i].behind < 0 ? LIFE : table[i].left);
+		world_say_generated(w, "made", table[i].behind < 0
+				    ? LIFE : table[i].left);
 		run(w);
 		assert_non_null(w->token);
 		now = clock_now(w->ctx.clock);
@@ -225,10 +103,10 @@ there_is_none_while_nobody_can_say_what_time_it_is(void **state)
 	};
 	struct world *w = *state;
 
-	google_is_right(w);
+	world_google_is_ahead(w, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(shifts); i++) {
 		w->wall_shift = shifts[i];
-		say_generated(w, LIFE);
+		world_say_generated(w, "made", LIFE);
 		run(w);
 		assert_null(w->token);
 		assert_int_equal(w->e.kind, ERR_UNAVAILABLE);
@@ -246,7 +124,7 @@ a_missing_role_is_asked_about_once_more_after_a_while(void **state)
 	struct world *w = *state;
 
 	fake_say_once(w->iam, GENERATE, 403, VEC_B2_BODY);
-	say_generated(w, LIFE);
+	world_say_generated(w, "made", LIFE);
 	run(w);
 	assert_non_null(w->token);
 	assert_int_equal(fake_count(w->iam), 2);
@@ -283,7 +161,7 @@ where_there_is_no_time_to_ask_again_the_doubt_stays(void **state)
 	assert_int_equal(fake_count(w->iam), 1);
 }
 
-#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int
 main(void)

@@ -15,34 +15,13 @@
 #include <openssl/pem.h>
 
 #include "base/b64.h"
-#include "fake-metadata.h"
-#include "token/flow.h"
 #include "token/rs256.h"
 #include "vectors.h"
+#include "world.h"
 
-#define MS	USEC_PER_MSEC
-#define WHO	"service-accounts/default/?recursive=true"
 #define IDENTITY "service-accounts/default/identity?"
 #define CERTS	"/certs"
 #define AUD	"https://app.example.com"
-
-struct world {
-	sd_event *event;
-	struct http_client *http;
-	struct fake *google;		/* both, for these tests */
-	struct endpoints at;
-	struct account *a;
-	struct keyring *k;
-	struct flow_context ctx;
-	struct rs256_key *key;
-	char *jwks;
-	/* the fetch, and what became of it */
-	uint64_t deadline;
-	struct fetch *fetch;
-	unsigned called;
-	struct token *token;
-	struct err e;
-};
 
 static char *
 number(EVP_PKEY *pkey, const char *name)
@@ -60,20 +39,13 @@ number(EVP_PKEY *pkey, const char *name)
 }
 
 /* One for all tests: they take seconds where the processor is emulated. */
-static EVP_PKEY *
-the_key(void)
-{
-	static EVP_PKEY *pkey;
+static struct rs256_key *google_key;
+static char *google_jwks;
 
-	if (!pkey)
-		pkey = EVP_RSA_gen(2048);
-	return pkey;
-}
-
-static void
-make_key(struct world *w)
+static int
+make_key(void **state _unused_)
 {
-	EVP_PKEY *pkey = the_key();
+	EVP_PKEY *pkey = EVP_RSA_gen(2048);
 	_cleanup_(freep) char *n = number(pkey, OSSL_PKEY_PARAM_RSA_N);
 	_cleanup_(freep) char *e = number(pkey, OSSL_PKEY_PARAM_RSA_E);
 	BIO *bio = BIO_new(BIO_s_mem());
@@ -83,78 +55,48 @@ make_key(struct world *w)
 	assert_int_equal(PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL,
 						  NULL), 1);
 	len = BIO_get_mem_data(bio, &pem);
-	assert_int_equal(rs256_key_from_pem(pem, (size_t)len, &w->key, NULL), 0);
-	w->jwks = xasprintf("{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"k1\","
-			    "\"n\":\"%s\",\"e\":\"%s\"}]}", n, e);
+	assert_int_equal(rs256_key_from_pem(pem, (size_t)len, &google_key, NULL),
+			 0);
+	google_jwks = xasprintf("{\"keys\":[{\"kty\":\"RSA\",\"kid\":\"k1\","
+				"\"n\":\"%s\",\"e\":\"%s\"}]}", n, e);
 	BIO_free(bio);
+	EVP_PKEY_free(pkey);
+	return 0;
+}
+
+static int
+free_key(void **state _unused_)
+{
+	google_key = rs256_key_free(google_key);
+	free(google_jwks);
+	return 0;
 }
 
 static int
 setup(void **state)
 {
-	static const struct account_ops ops = { .changed = NULL };
-	struct world *w = xcalloc(1, sizeof(*w));
-	struct account_options o = {
-		.discover_first_usec = MS,
-		.discover_max_usec = 4 * MS,
-		.none_usec = 10 * MS,
-		.token_usec = 10 * USEC_PER_SEC,
-	};
-	struct keyring_options keys = {
+	struct world *w = world_new();
+
+	world_add_own(w);
+	w->ctx.keyring = keyring_new(w->event, w->http, &w->at,
+				     &(struct keyring_options){
 		.min_usec = 60 * USEC_PER_SEC,
 		.max_usec = 60 * USEC_PER_SEC,
 		.refetch_usec = 60 * USEC_PER_SEC,
 		.retry_usec = USEC_PER_SEC,
 		.fetch_usec = 10 * USEC_PER_SEC,
+	});
+	w->ctx.opt = (struct flow_options){
+		.iat_skew_usec = 300 * USEC_PER_SEC,
+		.token_life_max_usec = 86400 * USEC_PER_SEC,
 	};
-
-	assert_true(sd_event_new(&w->event) >= 0);
-	w->http = fake_client_new(w->event);
-	w->google = fake_new(w->event);
-	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
-	w->at.metadata = xstrdup(fake_url(w->google));
-	w->at.certs = xasprintf("%s" CERTS, fake_url(w->google));
-	assert_int_equal(account_metadata_new(&(struct account_setup){
-		.event = w->event, .http = w->http, .at = &w->at, .opt = &o,
-		.ops = &ops, .userdata = w }, &w->a, NULL), 0);
-	w->k = keyring_new(w->event, w->http, &w->at, &keys);
-	w->ctx = (struct flow_context){
-		.event = w->event, .http = w->http, .at = &w->at, .account = w->a,
-		.clock = fake_clock_new(w->event, NULL, NULL),
-		.keyring = w->k,
-		.opt = { .iat_skew_usec = 300 * USEC_PER_SEC,
-			 .token_life_max_usec = 86400 * USEC_PER_SEC },
-	};
-	make_key(w);
 	*state = w;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct world *w = *state;
-
-	fetch_free(w->fetch);
-	token_unref(w->token);
-	keyring_free(w->k);
-	clock_free(w->ctx.clock);
-	account_free(w->a);
-	http_client_free(w->http);
-	fake_free(w->google);
-	rs256_key_free(w->key);
-	free(w->jwks);
-	free(w->at.universe);
-	free(w->at.metadata);
-	free(w->at.certs);
-	sd_event_unref(w->event);
-	free(w);
 	return 0;
 }
 
 /* A token with these claims beside aud, iss, iat and exp. */
 static char *
-make_token(struct world *w, const char *kid, const char *more, bool spoil)
+make_token(const char *kid, const char *more, bool spoil)
 {
 	long long now = (long long)time(NULL);
 	_cleanup_(freep) char *head =
@@ -168,8 +110,8 @@ make_token(struct world *w, const char *kid, const char *more, bool spoil)
 	unsigned char *signature;
 	size_t len;
 
-	assert_int_equal(rs256_sign(w->key, input, strlen(input), &signature, &len,
-				    NULL), 0);
+	assert_int_equal(rs256_sign(google_key, input, strlen(input), &signature,
+				    &len, NULL), 0);
 	signature[7] ^= spoil;
 	last = b64url_encode(signature, len);
 	free(signature);
@@ -182,22 +124,9 @@ make_token(struct world *w, const char *kid, const char *more, bool spoil)
 static void
 says(struct world *w, const char *more)
 {
-	_cleanup_(freep) char *token = make_token(w, "k1", more, false);
+	_cleanup_(freep) char *token = make_token("k1", more, false);
 
-	fake_say(w->google, IDENTITY, 200, token);
-}
-
-static void
-on_fetched(void *userdata, struct token *token, const struct err *e)
-{
-	struct world *w = userdata;
-
-	assert_true(!token == !!e);
-	assert_null(w->fetch);
-	w->called++;
-	w->token = token ? token_ref(token) : NULL;
-	if (e)
-		w->e = *e;
+	fake_say(w->mds, IDENTITY, 200, token);
 }
 
 static void
@@ -205,21 +134,15 @@ start(struct world *w, enum token_format format, bool licenses)
 {
 	struct token_key key = { TOKEN_ID, "default", "", AUD };
 
-	w->token = token_unref(w->token);
-	w->called = 0;
-	w->deadline = fake_now() + 20 * USEC_PER_SEC;
+	world_begin(w);
 	key.variant = flow_variant(format, licenses);
-	assert_true(sd_event_run(w->event, 0) >= 0);
-	assert_int_equal(flow_fetch(&flow_metadata, &w->ctx, &key, &w->deadline,
-				    HTTP_PAYER_PEERS, on_fetched, w, &w->fetch,
-				    &w->e), 0);
+	assert_int_equal(world_fetch(w, &flow_metadata, &key), 0);
 }
 
 static void
 fetch(struct world *w, enum token_format format)
 {
-	fake_say(w->google, WHO, 200, VEC_A2_BODY);
-	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
+	world_find(w, w->a);
 	start(w, format, false);
 	RUN_UNTIL(w->event, w->called);
 }
@@ -243,15 +166,15 @@ a_full_token_is_verified_and_marked(void **state)
 	struct world *w = *state;
 
 	says(w, EMAIL GOOGLE);
-	fake_say(w->google, CERTS, 200, w->jwks);
+	fake_say(w->mds, CERTS, 200, google_jwks);
 	fetch(w, TOKEN_FULL);
 	assert_non_null(w->token);
 	assert_true(token_is_full(w->token));
 	assert_string_equal(token_flow(w->token), "metadata");
 	assert_string_equal(token_email(w->token), VEC_EMAIL);
-	assert_int_equal(fake_count_of(w->google, IDENTITY), 1);
-	assert_int_equal(fake_count_of(w->google, "&format=full HTTP"), 1);
-	assert_int_equal(fake_count_of(w->google, CERTS), 1);
+	assert_int_equal(fake_count_of(w->mds, IDENTITY), 1);
+	assert_int_equal(fake_count_of(w->mds, "&format=full HTTP"), 1);
+	assert_int_equal(fake_count_of(w->mds, CERTS), 1);
 }
 
 static void
@@ -264,13 +187,13 @@ formats_and_licences_are_asked_for(void **state)
 	fetch(w, TOKEN_STANDARD);
 	assert_non_null(w->token);
 	assert_false(token_is_full(w->token));
-	assert_int_equal(fake_count_of(w->google, "&format=standard HTTP"), 1);
+	assert_int_equal(fake_count_of(w->mds, "&format=standard HTTP"), 1);
 	start(w, TOKEN_FULL, true);
 	RUN_UNTIL(w->event, w->called);
 	assert_non_null(w->token);
 	/* Without the claim it is none, whatever was asked for. */
 	assert_false(token_is_full(w->token));
-	assert_int_equal(fake_count_of(w->google, "full&licenses=TRUE "), 1);
+	assert_int_equal(fake_count_of(w->mds, "full&licenses=TRUE "), 1);
 }
 
 static void
@@ -302,12 +225,12 @@ what_came_by_plain_http_needs_a_signature_of_googles(void **state)
 	_cleanup_(freep) char *spoilt = NULL, *stranger = NULL;
 	struct world *w = *state;
 
-	spoilt = make_token(w, "k1", EMAIL GOOGLE, true);
-	stranger = make_token(w, "k2", EMAIL GOOGLE, false);
-	fake_say(w->google, CERTS, 200, w->jwks);
-	fake_say(w->google, IDENTITY, 200, spoilt);
+	spoilt = make_token("k1", EMAIL GOOGLE, true);
+	stranger = make_token("k2", EMAIL GOOGLE, false);
+	fake_say(w->mds, CERTS, 200, google_jwks);
+	fake_say(w->mds, IDENTITY, 200, spoilt);
 	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "the signature is not that of");
-	fake_say(w->google, IDENTITY, 200, stranger);
+	fake_say(w->mds, IDENTITY, 200, stranger);
 	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "signed with key k2");
 	w->ctx.opt.verify = FLOW_VERIFY_REQUIRED;
 	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "signed with key k2");
@@ -322,7 +245,7 @@ without_keys_there_is_no_token(void **state)
 	struct world *w = *state;
 
 	says(w, EMAIL GOOGLE);
-	fake_say(w->google, CERTS, 500, "");
+	fake_say(w->mds, CERTS, 500, "");
 	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "Google's public keys: HTTP 500");
 	assert_non_null(strstr(w->e.hint, "verify = claims"));
 }
@@ -335,7 +258,7 @@ claims_are_checked_in_every_mode(void **state)
 	};
 	struct world *w = *state;
 
-	fake_say(w->google, CERTS, 200, w->jwks);
+	fake_say(w->mds, CERTS, 200, google_jwks);
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		w->ctx.opt.verify = modes[i];
 		says(w, ",\"email\":\"x@y\",\"email_verified\":true" GOOGLE);
@@ -357,8 +280,8 @@ the_account_is_waited_for(void **state)
 	says(w, EMAIL GOOGLE);
 	start(w, TOKEN_FULL, false);
 	fake_run_to(w->event, fake_now() + 10 * MS);
-	assert_int_equal(fake_count_of(w->google, IDENTITY), 0);
-	fake_say(w->google, WHO, 200, VEC_A2_BODY);
+	assert_int_equal(fake_count_of(w->mds, IDENTITY), 0);
+	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	RUN_UNTIL(w->event, w->called);
 	assert_non_null(w->token);
 }
@@ -368,15 +291,15 @@ refusals_are_passed_on(void **state)
 {
 	struct world *w = *state;
 
-	fake_say(w->google, IDENTITY, 403, "");
+	fake_say(w->mds, IDENTITY, 403, "");
 	fails(w, TOKEN_FULL, ERR_GOOGLE, "denied (HTTP 403)");
 	assert_int_equal(w->e.scope, ERR_SCOPE_ACCOUNT);
-	fake_say(w->google, IDENTITY, 400, VEC_A11_BODY);
+	fake_say(w->mds, IDENTITY, 400, VEC_A11_BODY);
 	fails(w, TOKEN_FULL, ERR_GOOGLE, "this audience is not accepted: " AUD);
 	assert_int_equal(w->e.scope, ERR_SCOPE_REQUEST);
-	fake_say(w->google, IDENTITY, 503, "");
+	fake_say(w->mds, IDENTITY, 503, "");
 	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "HTTP 503");
-	fake_always(w->google, IDENTITY, "");
+	fake_always(w->mds, IDENTITY, "");
 	fails(w, TOKEN_FULL, ERR_UNAVAILABLE, "");
 }
 
@@ -387,16 +310,16 @@ a_fetch_may_be_freed_at_every_step(void **state)
 
 	start(w, TOKEN_FULL, false);			/* account */
 	w->fetch = fetch_free(w->fetch);
-	fake_say(w->google, WHO, 200, VEC_A2_BODY);
+	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
 	start(w, TOKEN_FULL, false);			/* token */
-	RUN_UNTIL(w->event, fake_count_of(w->google, IDENTITY) == 1);
+	RUN_UNTIL(w->event, fake_count_of(w->mds, IDENTITY) == 1);
 	w->fetch = fetch_free(w->fetch);
 	says(w, EMAIL GOOGLE);
 	start(w, TOKEN_FULL, false);			/* keys */
-	RUN_UNTIL(w->event, fake_count_of(w->google, CERTS) == 1);
+	RUN_UNTIL(w->event, fake_count_of(w->mds, CERTS) == 1);
 	w->fetch = fetch_free(w->fetch);
-	fake_say(w->google, CERTS, 200, w->jwks);
+	fake_say(w->mds, CERTS, 200, google_jwks);
 	fake_run_to(w->event, fake_now() + 20 * MS);
 	assert_int_equal(w->called, 0);
 }
@@ -404,7 +327,7 @@ a_fetch_may_be_freed_at_every_step(void **state)
 int
 main(void)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, world_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_full_token_is_verified_and_marked),
 		TEST(formats_and_licences_are_asked_for),
@@ -418,5 +341,5 @@ main(void)
 		TEST(a_fetch_may_be_freed_at_every_step),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_key, free_key);
 }

@@ -12,114 +12,33 @@
 
 #include "base/b64.h"
 #include "base/json.h"
-#include "fake-metadata.h"
-#include "token/flow.h"
 #include "token/jwt.h"
 #include "vectors.h"
+#include "world.h"
 
-#define MS	USEC_PER_MSEC
 #define WHERE		1	/* the first request asks for the universe */
-#define WHO	"service-accounts/default/?recursive=true"
-#define TOKEN	"service-accounts/default/token"
 #define SIGN	":signBlob"
 #define TRADE	"POST /token"
 #define LIFE	3600
 #define BACKDATE 10
 #define SKEW	300
 
-struct world {
-	sd_event *event;
-	struct http_client *http;
-	struct fake *mds, *iam, *tok;
-	struct endpoints at;
-	struct account *a;
-	struct flow_context ctx;
-
-	/* One who fetches. */
-	struct fetch *fetch;
-	uint64_t deadline;
-	unsigned called;
-	struct token *token;
-	struct err e;
-};
-
 static int
 setup(void **state)
 {
-	static const struct account_ops ops = { .changed = NULL };
-	const struct account_options o = {
-		.discover_first_usec = MS,
-		.discover_max_usec = 4 * MS,
-		.none_usec = 20 * MS,
-		.access_margin_usec = 60 * USEC_PER_SEC,
-		.token_usec = 10 * USEC_PER_SEC,
-	};
-	struct world *w = xcalloc(1, sizeof(*w));
-	struct err e;
+	struct world *w = world_new();
 
-	assert_true(sd_event_new(&w->event) >= 0);
-	w->http = fake_client_new(w->event);
-	w->mds = fake_new(w->event);
-	w->iam = fake_new(w->event);
-	w->tok = fake_new(w->event);
-	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
-	w->at.metadata = xstrdup(fake_url(w->mds));
-	w->at.iam = xstrdup(fake_url(w->iam));
-	w->at.token = xasprintf("%s/token", fake_url(w->tok));
-	assert_true(sd_event_run(w->event, 0) >= 0);
-	assert_int_equal(account_metadata_new(&(struct account_setup){
-		.event = w->event, .http = w->http, .at = &w->at, .opt = &o,
-		.ops = &ops, .userdata = w }, &w->a, &e), 0);
-	w->ctx = (struct flow_context){
-		.event = w->event, .http = w->http, .at = &w->at, .account = w->a,
-		.clock = fake_clock_new(w->event, NULL, NULL),
-		.opt = { .assertion_life_usec = LIFE * USEC_PER_SEC,
-			 .assertion_backdate_usec = BACKDATE * USEC_PER_SEC,
-			 .iat_skew_usec = SKEW * USEC_PER_SEC,
-			 .token_life_max_usec = 86400 * USEC_PER_SEC,
-			 /* The fakes speak plain HTTP, and have no keys. */
-			 .verify = FLOW_VERIFY_CLAIMS },
+	world_add_own(w);
+	w->ctx.opt = (struct flow_options){
+		.assertion_life_usec = LIFE * USEC_PER_SEC,
+		.assertion_backdate_usec = BACKDATE * USEC_PER_SEC,
+		.iat_skew_usec = SKEW * USEC_PER_SEC,
+		.token_life_max_usec = 86400 * USEC_PER_SEC,
+		/* The fakes speak plain HTTP, and have no keys. */
+		.verify = FLOW_VERIFY_CLAIMS,
 	};
-	w->deadline = fake_now() + 20 * USEC_PER_SEC;
 	*state = w;
 	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct world *w = *state;
-
-	fetch_free(w->fetch);
-	token_unref(w->token);
-	clock_free(w->ctx.clock);
-	account_free(w->a);
-	http_client_free(w->http);
-	fake_free(w->mds);
-	fake_free(w->iam);
-	fake_free(w->tok);
-	free(w->at.universe);
-	free(w->at.metadata);
-	free(w->at.iam);
-	free(w->at.token);
-	sd_event_unref(w->event);
-	free(w);
-	return 0;
-}
-
-static void
-on_fetched(void *userdata, struct token *token, const struct err *e)
-{
-	struct world *w = userdata;
-
-	assert_true(!token == !!e);
-	assert_null(w->fetch);
-	assert_null(w->token);
-	w->called++;
-	if (token)
-		w->token = token_ref(token);
-	else
-		w->e = *e;
 }
 
 static int
@@ -128,11 +47,7 @@ begin(struct world *w)
 	static const struct token_key key = { TOKEN_ID, "default", "",
 					      VEC_AUDIENCE };
 
-	w->called = 0;
-	w->token = token_unref(w->token);
-	w->e.status = 0;
-	return flow_fetch(&flow_signblob, &w->ctx, &key, &w->deadline,
-			  HTTP_PAYER_PEERS, on_fetched, w, &w->fetch, &w->e);
+	return world_fetch(w, &flow_signblob, &key);
 }
 
 static void
@@ -142,13 +57,6 @@ run(struct world *w)
 	assert_int_equal(w->called, 0);
 	RUN_UNTIL(w->event, w->called);
 	assert_int_equal(w->called, 1);
-}
-
-static void
-find(struct world *w)
-{
-	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
-	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
 }
 
 /* What an ID token says; what is left out is as it should be. */
@@ -215,7 +123,7 @@ three_steps_make_an_id_token(void **state)
 	_cleanup_(freep) char *text = NULL;
 	int64_t now = (int64_t)time(NULL);
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	text = id_token(&(struct claims){ .age = 5 });
 	say_id_token(w, text);
@@ -270,7 +178,7 @@ the_assertion_differs_from_the_example_by_its_time_only(void **state)
 	_cleanup_(freep) char *input = NULL, *same = NULL, *example = NULL;
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	run(w);
 	input = signed_input(w);
@@ -295,7 +203,7 @@ the_signature_is_asked_for_in_these_bytes(void **state)
 	_cleanup_(freep) char *text = NULL;
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	run(w);
 	input = signed_input(w);
@@ -319,7 +227,7 @@ the_id_token_is_asked_for_in_these_bytes(void **state)
 	size_t grant = strlen(VEC_C1_REQUEST) - strlen(VEC_ASSERTION);
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	run(w);
 	input = signed_input(w);
@@ -341,7 +249,7 @@ the_access_token_is_asked_for_in_these_bytes(void **state)
 	_cleanup_(freep) char *text = NULL;
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	run(w);
 	text = xasprintf("GET /computeMetadata/v1/instance/service-accounts/"
@@ -356,7 +264,7 @@ the_second_time_two_steps_do(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	run(w);
 	counts(w, 1, 1, 1);
@@ -470,7 +378,7 @@ no_access_token_ends_it(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say(w->mds, TOKEN, 503, "");
 	run(w);
@@ -483,7 +391,7 @@ a_denied_signature_ends_it_with_what_mends_it(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say(w->iam, SIGN, 403, VEC_B2_BODY);
 	run(w);
@@ -504,7 +412,7 @@ trouble_at_any_step_is_unavailable(void **state)
 	};
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		fake_say(w->iam, SIGN, table[i].status, table[i].body);
@@ -526,7 +434,7 @@ an_upstream_that_hangs_ends_it_at_the_deadline(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_always(w->iam, SIGN, NULL);
 	w->deadline = fake_now() + 50 * MS;
@@ -540,7 +448,7 @@ a_bearer_taken_no_more_is_replaced(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say_once(w->mds, TOKEN, 200, "{\"access_token\":\"old\","
 		      "\"expires_in\":3000,\"token_type\":\"Bearer\"}");
@@ -558,7 +466,7 @@ a_bearer_is_replaced_once(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say(w->iam, SIGN, 401, VEC_B5_BODY);
 	run(w);
@@ -574,7 +482,7 @@ a_signature_not_believed_is_made_once_more(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say_once(w->tok, TRADE, 400, VEC_C3_BODY);
 	run(w);
@@ -587,7 +495,7 @@ a_signature_is_made_anew_once(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say(w->tok, TRADE, 400, VEC_C3_BODY);
 	run(w);
@@ -602,7 +510,7 @@ each_of_both_may_happen_once(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say_once(w->tok, TRADE, 400, VEC_C3_BODY);
 	fake_say_once(w->iam, SIGN, 200, VEC_B1_BODY);
@@ -617,7 +525,7 @@ an_audience_not_accepted_is_the_requests_fault(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say(w->tok, TRADE, 400, VEC_C4_BODY);
 	run(w);
@@ -631,23 +539,13 @@ a_clock_not_believed_is_named(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say(w->tok, TRADE, 400, VEC_C2_BODY);
 	run(w);
 	assert_int_equal(w->e.kind, ERR_UNAVAILABLE);
 	assert_non_null(strstr(w->e.hint, "timedatectl"));
 	counts(w, 1, 1, 1);
-}
-
-/* As two answers would over TLS, which the fakes do not speak. */
-static void
-google_is_ahead(struct world *w, int64_t seconds)
-{
-	for (int i = 0; i < 2; i++)
-		clock_learn(w->ctx.clock, &(struct http_response){
-			.status = 200, .body = "", .tls = true,
-			.date = (int64_t)time(NULL) + seconds });
 }
 
 static void
@@ -659,7 +557,7 @@ what_comes_without_tls_teaches_no_time(void **state)
 	struct clock_status s;
 	char date[30];
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	text = id_token(&good);
 	body = xasprintf("{\"id_token\":\"%s\"}", text);
@@ -681,13 +579,13 @@ an_assertion_has_googles_date(void **state)
 	static const int64_t ahead[] = { 300, -300, 590, -590 };
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	for (size_t i = 0; i < ARRAY_SIZE(ahead); i++) {
 		_cleanup_(freep) char *input = NULL;
 		int64_t now = (int64_t)time(NULL);
 
-		google_is_ahead(w, ahead[i]);
+		world_google_is_ahead(w, ahead[i]);
 		run(w);
 		input = signed_input(w);
 		assert_in_range(input_iat(input) - (now + ahead[i] - BACKDATE) + 2,
@@ -699,7 +597,7 @@ an_assertion_has_googles_date(void **state)
 static void
 begin_to_trade(struct world *w)
 {
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_always(w->tok, TRADE, NULL);
 	assert_int_equal(begin(w), 0);
@@ -715,7 +613,7 @@ an_assertion_is_made_once_more_when_google_says_another_time(void **state)
 	struct world *w = *state;
 
 	begin_to_trade(w);
-	google_is_ahead(w, 300);
+	world_google_is_ahead(w, 300);
 	fake_say_once(w->tok, TRADE, 400, VEC_C2_BODY);	/* to who waits */
 	say_id_token(w, text);
 	RUN_UNTIL(w->event, w->called);
@@ -731,7 +629,7 @@ an_assertion_is_made_anew_for_its_time_only_once(void **state)
 	struct world *w = *state;
 
 	begin_to_trade(w);
-	google_is_ahead(w, 300);
+	world_google_is_ahead(w, 300);
 	fake_say(w->tok, TRADE, 400, VEC_C2_BODY);
 	RUN_UNTIL(w->event, w->called);
 	assert_null(w->token);
@@ -746,7 +644,7 @@ time_and_signature_together_are_made_anew_only_once(void **state)
 	struct world *w = *state;
 
 	begin_to_trade(w);
-	google_is_ahead(w, 300);
+	world_google_is_ahead(w, 300);
 	fake_say_once(w->tok, TRADE, 400, VEC_C3_BODY);
 	fake_say(w->tok, TRADE, 400, VEC_C2_BODY);
 	RUN_UNTIL(w->event, w->called);
@@ -760,7 +658,7 @@ a_clock_too_far_off_makes_no_second_assertion(void **state)
 	struct world *w = *state;
 
 	begin_to_trade(w);
-	google_is_ahead(w, 700);
+	world_google_is_ahead(w, 700);
 	fake_say(w->tok, TRADE, 400, VEC_C2_BODY);
 	RUN_UNTIL(w->event, w->called);
 	assert_null(w->token);
@@ -773,15 +671,15 @@ no_token_is_served_by_a_clock_too_far_off(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
-	google_is_ahead(w, 700);
+	world_google_is_ahead(w, 700);
 	run(w);
 	assert_null(w->token);
 	assert_int_equal(w->e.kind, ERR_UNAVAILABLE);
 	assert_non_null(strstr(w->e.msg, "behind Google's"));
 	assert_non_null(strstr(w->e.hint, "chronyc makestep"));
-	google_is_ahead(w, 0);
+	world_google_is_ahead(w, 0);
 	run(w);
 	assert_non_null(w->token);
 }
@@ -793,13 +691,13 @@ claims_are_judged_by_googles_clock(void **state)
 	_cleanup_(freep) char *text = id_token(&ahead);
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	say_id_token(w, text);
 	run(w);
 	assert_null(w->token);
 	assert_non_null(strstr(w->e.msg, "iat "));
-	google_is_ahead(w, SKEW + 100);
+	world_google_is_ahead(w, SKEW + 100);
 	run(w);
 	assert_non_null(w->token);
 }
@@ -809,7 +707,7 @@ an_account_that_google_does_not_know_is_looked_for_anew(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_run_to(w->event, fake_now() + 21 * MS);
 	fake_say(w->tok, TRADE, 400, VEC_C5_BODY);
@@ -843,7 +741,7 @@ a_token_with_wrong_claims_is_refused_by_their_names(void **state)
 	};
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
 		_cleanup_(freep) char *text = id_token(&table[i].c);
@@ -865,7 +763,7 @@ an_example_of_another_day_is_refused(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	fake_say(w->tok, TRADE, 200, VEC_C1_RESPONSE);
 	run(w);
@@ -882,7 +780,7 @@ what_is_no_token_is_refused(void **state)
 	};
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		say_id_token(w, texts[i]);
@@ -898,7 +796,7 @@ both_spellings_of_the_issuer_are_googles(void **state)
 	struct world *w = *state;
 	_cleanup_(freep) char *text = NULL;
 
-	find(w);
+	world_find(w, w->a);
 	all_is_well(w);
 	text = id_token(&(struct claims){ .iss = "accounts.google.com" });
 	say_id_token(w, text);
@@ -939,7 +837,7 @@ it_may_be_freed_while_it_waits_for_the_access_token(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	assert_int_equal(begin(w), 0);
 	cancel_at(w, 2);
 	counts(w, 1, 0, 0);
@@ -950,7 +848,7 @@ it_may_be_freed_while_it_waits_for_the_signature(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
 	assert_int_equal(begin(w), 0);
 	cancel_at(w, 3);
@@ -962,7 +860,7 @@ it_may_be_freed_while_it_waits_for_the_id_token(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
 	fake_say(w->iam, SIGN, 200, VEC_B1_BODY);
 	assert_int_equal(begin(w), 0);
@@ -975,7 +873,7 @@ it_may_be_freed_while_it_waits_for_a_fresh_bearer(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	fake_say_once(w->mds, TOKEN, 200, VEC_A4_BODY);
 	fake_say_once(w->iam, SIGN, 401, VEC_B5_BODY);
 	assert_int_equal(begin(w), 0);
@@ -988,7 +886,7 @@ it_may_be_freed_while_it_signs_once_more(void **state)
 {
 	struct world *w = *state;
 
-	find(w);
+	world_find(w, w->a);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
 	fake_say_once(w->iam, SIGN, 200, VEC_B1_BODY);
 	fake_say_once(w->tok, TRADE, 400, VEC_C3_BODY);
@@ -997,7 +895,7 @@ it_may_be_freed_while_it_signs_once_more(void **state)
 	counts(w, 1, 2, 1);
 }
 
-#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int
 main(void)

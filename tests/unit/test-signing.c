@@ -14,89 +14,41 @@
 
 #include "base/b64.h"
 #include "base/json.h"
-#include "fake-metadata.h"
 #include "token/credential.h"
 #include "token/jwt.h"
 #include "token/signing.h"
 #include "vectors.h"
+#include "world.h"
 
-#define MS		USEC_PER_MSEC
-#define WHO		"service-accounts/default/?recursive=true"
-#define TOKEN		"service-accounts/default/token"
 #define BLOB		VEC_EMAIL ":signBlob"
 #define JWT		VEC_EMAIL ":signJwt"
-#define BILLING		"billing@example-proj-123.iam.gserviceaccount.com"
 #define KEY_ID		"kid-1"
 #define BYTES		"GOOG4-RSA-SHA256\n1\n2"
 #define DOUBT		(20 * MS)
 
-struct world {
-	sd_event *event;
-	struct http_client *http;
-	struct fake *mds, *iam;
-	struct endpoints at;
-	struct account_options opt;
-	struct account_setup setup;
-	struct credential *credential;
-	struct account *own, *billing;
-	struct flow_context ctx;	/* of own */
+/* What is to be signed, and what became of it. */
+static struct {
+	struct credential *credential;	/* of w->a, where it has one */
 	struct claims *claims;
-
-	/* One who wants a signature. */
 	struct signing *signing;
-	uint64_t deadline, doubt;
-	unsigned called;
+	uint64_t doubt;
 	char *key_id, *text;
-	struct err e;
-};
-
-/* Time begins. */
-static void
-now(struct world *w)
-{
-	assert_true(sd_event_run(w->event, 0) >= 0);
-	w->deadline = fake_now() + 20 * USEC_PER_SEC;
-}
+} signer;
 
 static int
 setup(void **state)
 {
-	static const struct account_ops ops = { .changed = NULL };
 	static const char text[] = "{\"aud\":\"https://app.example.com/\"}";
-	struct world *w = xcalloc(1, sizeof(*w));
+	struct world *w = world_new();
 
-	assert_true(sd_event_new(&w->event) >= 0);
-	w->http = fake_client_new(w->event);
-	w->mds = fake_new(w->event);
-	w->iam = fake_new(w->event);
-	endpoints_init(&w->at);
-	free(w->at.metadata);
-	free(w->at.iam);
-	free(w->at.token);
-	w->at.metadata = xstrdup(fake_url(w->mds));
-	w->at.iam = xstrdup(fake_url(w->iam));
-	w->at.token = xasprintf("%s/token", fake_url(w->iam));
-	assert_int_equal(claims_read(text, strlen(text), &w->at, 64, &w->claims,
+	memset(&signer, 0, sizeof(signer));
+	signer.doubt = DOUBT;
+	assert_int_equal(claims_read(text, strlen(text), &w->at, 64, &signer.claims,
 				     NULL), 0);
-	w->opt = (struct account_options){
-		.discover_first_usec = MS,
-		.discover_max_usec = 4 * MS,
-		.none_usec = 20 * MS,
-		.access_margin_usec = 60 * USEC_PER_SEC,
-		.token_usec = 10 * USEC_PER_SEC,
+	w->ctx.opt = (struct flow_options){
+		.assertion_life_usec = 3600 * USEC_PER_SEC,
+		.assertion_backdate_usec = 10 * USEC_PER_SEC,
 	};
-	w->ctx = (struct flow_context){
-		.event = w->event, .http = w->http, .at = &w->at,
-		.clock = fake_clock_new(w->event, NULL, NULL),
-		.opt = { .assertion_life_usec = 3600 * USEC_PER_SEC,
-			 .assertion_backdate_usec = 10 * USEC_PER_SEC },
-	};
-	w->setup = (struct account_setup){
-		.event = w->event, .http = w->http, .at = &w->at,
-		.clock = w->ctx.clock, .opt = &w->opt, .ops = &ops,
-	};
-	w->doubt = DOUBT;
-	now(w);
 	*state = w;
 	return 0;
 }
@@ -104,22 +56,12 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	struct world *w = *state;
-
-	signing_free(w->signing);
-	free(w->key_id);
-	free(w->text);
-	claims_free(w->claims);
-	account_free(w->billing);
-	account_free(w->own);
-	credential_free(w->credential);
-	clock_free(w->ctx.clock);
-	http_client_free(w->http);
-	fake_free(w->mds);
-	fake_free(w->iam);
-	endpoints_clear(&w->at);
-	sd_event_unref(w->event);
-	free(w);
+	signing_free(signer.signing);
+	free(signer.key_id);
+	free(signer.text);
+	claims_free(signer.claims);
+	world_teardown(state);
+	credential_free(signer.credential);
 	return 0;
 }
 
@@ -127,11 +69,9 @@ teardown(void **state)
 static void
 by_the_machine(struct world *w)
 {
-	assert_int_equal(account_metadata_new(&w->setup, &w->own, NULL), 0);
-	w->ctx.account = w->own;
-	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
+	world_add_own(w);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
-	RUN_UNTIL(w->event, account_state(w->own) == ACCOUNT_FOUND);
+	world_find(w, w->a);
 }
 
 static char *
@@ -159,11 +99,11 @@ by_a_key(struct world *w)
 	f->email = xstrdup(VEC_EMAIL);
 	f->key_id = xstrdup(KEY_ID);
 	f->private_key = new_pem();
-	now(w);			/* that may have taken longer than anything may */
-	assert_int_equal(credential_new(f, &w->credential, NULL), 0);
-	w->own = account_keyfile_new(&w->setup, "default", w->credential);
-	w->ctx.account = w->own;
-	w->ctx.credential = w->credential;
+	world_begin(w);		/* that may have taken longer than anything may */
+	assert_int_equal(credential_new(f, &signer.credential, NULL), 0);
+	w->a = account_keyfile_new(&w->setup, "default", signer.credential);
+	w->ctx.account = w->a;
+	w->ctx.credential = signer.credential;
 }
 
 static void
@@ -172,7 +112,7 @@ on_signed(void *userdata, const char *key_id, const char *text,
 {
 	struct world *w = userdata;
 
-	assert_null(w->signing);	/* gone before it is told */
+	assert_null(signer.signing);	/* gone before it is told */
 	assert_true(!text == !!e);
 	assert_true(!key_id == !!e);
 	w->called++;
@@ -180,8 +120,8 @@ on_signed(void *userdata, const char *key_id, const char *text,
 		w->e = *e;
 		return;
 	}
-	w->key_id = xstrdup(key_id);
-	w->text = xstrdup(text);
+	signer.key_id = xstrdup(key_id);
+	signer.text = xstrdup(text);
 }
 
 static int
@@ -191,7 +131,7 @@ begin(struct world *w, const struct claims *claims)
 	return signing_start(&w->ctx, &(struct signing_ask){
 		.claims = claims, .bytes = BYTES, .len = strlen(BYTES),
 		.deadline = &w->deadline, .payer = HTTP_PAYER_PEERS,
-		.doubt_usec = w->doubt }, on_signed, w, &w->signing, &w->e);
+		.doubt_usec = signer.doubt }, on_signed, w, &signer.signing, &w->e);
 }
 
 static void
@@ -230,8 +170,8 @@ bytes_are_signed_by_iam_as_they_are(void **state)
 	expected = b64_encode(BYTES, strlen(BYTES));
 	sent = payload(w);
 	assert_string_equal(sent, expected);
-	assert_string_equal(w->key_id, VEC_SA_KEY_KID);
-	assert_string_equal(w->text, VEC_SIGNED_BLOB);
+	assert_string_equal(signer.key_id, VEC_SA_KEY_KID);
+	assert_string_equal(signer.text, VEC_SIGNED_BLOB);
 	assert_int_equal(fake_count(w->iam), 1);
 }
 
@@ -244,14 +184,14 @@ claims_become_a_jwt_of_the_account_that_has_it(void **state)
 
 	by_the_machine(w);
 	fake_say(w->iam, JWT, 200, VEC_B6_BODY);
-	run(w, w->claims);
+	run(w, signer.claims);
 	sent = payload(w);
 	j = json_parse(sent, strlen(sent), JSON_DEPTH);
 	assert_string_equal(json_get_string(j, "iss"), VEC_EMAIL);
 	assert_string_equal(json_get_string(j, "sub"), VEC_EMAIL);
 	assert_string_equal(json_get_string(j, "aud"), "https://app.example.com/");
-	assert_string_equal(w->text, VEC_B6_JWT);
-	assert_string_equal(w->key_id, VEC_SA_KEY_KID);
+	assert_string_equal(signer.text, VEC_B6_JWT);
+	assert_string_equal(signer.key_id, VEC_SA_KEY_KID);
 }
 
 static void
@@ -259,15 +199,14 @@ a_jwt_waits_for_the_account_to_be_known(void **state)
 {
 	struct world *w = *state;
 
-	assert_int_equal(account_metadata_new(&w->setup, &w->own, NULL), 0);
-	w->ctx.account = w->own;
-	assert_int_equal(begin(w, w->claims), 0);
+	world_add_own(w);
+	assert_int_equal(begin(w, signer.claims), 0);
 	RUN_UNTIL(w->event, fake_count_of(w->mds, WHO) == 1);
 	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	fake_say(w->mds, TOKEN, 200, VEC_A4_BODY);
 	fake_say(w->iam, JWT, 200, VEC_B6_BODY);
 	RUN_UNTIL(w->event, w->called);
-	assert_string_equal(w->text, VEC_B6_JWT);
+	assert_string_equal(signer.text, VEC_B6_JWT);
 }
 
 static void
@@ -279,7 +218,7 @@ a_missing_role_is_asked_about_once_more_after_a_while(void **state)
 	fake_say_once(w->iam, BLOB, 403, VEC_B2_BODY);
 	fake_say(w->iam, BLOB, 200, VEC_B1_BODY);
 	run(w, NULL);
-	assert_string_equal(w->text, VEC_SIGNED_BLOB);
+	assert_string_equal(signer.text, VEC_SIGNED_BLOB);
 	assert_int_equal(fake_count(w->iam), 2);
 	assert_true(fake_request(w->iam, 1)->came >=
 		    fake_request(w->iam, 0)->came + DOUBT);
@@ -321,7 +260,7 @@ nobody_is_kept_past_his_time_by_a_doubt(void **state)
 
 	by_the_machine(w);
 	fake_say(w->iam, BLOB, 403, VEC_B2_BODY);
-	w->doubt = 30 * USEC_PER_SEC;
+	signer.doubt = 30 * USEC_PER_SEC;
 	run(w, NULL);
 	assert_int_equal(w->e.kind, ERR_GOOGLE);
 	assert_int_equal(fake_count(w->iam), 1);
@@ -339,9 +278,10 @@ a_key_of_a_file_signs_bytes_here(void **state)
 	by_a_key(w);
 	assert_true(signing_is_here(&w->ctx));
 	run(w, NULL);
-	assert_string_equal(w->key_id, KEY_ID);
-	assert_int_equal(b64_decode(w->text, strlen(w->text), &signature, &len), 0);
-	assert_true(rs256_verify(w->credential->key, BYTES, strlen(BYTES),
+	assert_string_equal(signer.key_id, KEY_ID);
+	assert_int_equal(b64_decode(signer.text, strlen(signer.text), &signature,
+				    &len), 0);
+	assert_true(rs256_verify(signer.credential->key, BYTES, strlen(BYTES),
 				 signature, len));
 	free(signature);
 	assert_int_equal(http_client_sent(w->http), 0);
@@ -354,10 +294,10 @@ a_key_of_a_file_signs_a_jwt_here(void **state)
 	struct world *w = *state;
 
 	by_a_key(w);
-	run(w, w->claims);
-	assert_string_equal(w->key_id, KEY_ID);
-	assert_int_equal(jwt_parse(w->text, strlen(w->text), &j, NULL), 0);
-	assert_true(rs256_verify(w->credential->key, w->text, j->signed_len,
+	run(w, signer.claims);
+	assert_string_equal(signer.key_id, KEY_ID);
+	assert_int_equal(jwt_parse(signer.text, strlen(signer.text), &j, NULL), 0);
+	assert_true(rs256_verify(signer.credential->key, signer.text, j->signed_len,
 				 j->signature, j->signature_len));
 	assert_int_equal(http_client_sent(w->http), 0);
 }
@@ -369,14 +309,14 @@ it_signs_for_no_other_account(void **state)
 	struct world *w = *state;
 
 	by_a_key(w);
-	w->billing = account_impersonated_new(&w->setup, "billing", BILLING, w->own,
+	w->billing = account_impersonated_new(&w->setup, "billing", BILLING, w->a,
 					      NULL);
 	w->ctx.account = w->billing;
 	assert_false(signing_is_here(&w->ctx));
-	fake_say(w->iam, "POST /token", 200, VEC_A4_BODY);
+	fake_say(w->tok, "POST /token", 200, VEC_A4_BODY);
 	fake_say(w->iam, BILLING ":signBlob", 200, VEC_B1_BODY);
 	run(w, NULL);
-	assert_string_equal(w->text, VEC_SIGNED_BLOB);
+	assert_string_equal(signer.text, VEC_SIGNED_BLOB);
 	assert_int_equal(fake_count_of(w->iam, BILLING ":signBlob"), 1);
 }
 
@@ -390,15 +330,15 @@ nobody_signs_as_a_person(void **state)
 	f->client_id = xstrdup("id");
 	f->client_secret = xstrdup("secret");
 	f->refresh_token = xstrdup("refresh");
-	assert_int_equal(credential_new(f, &w->credential, NULL), 0);
-	assert_int_equal(account_user_new(&w->setup, "default", w->credential,
-					  &w->own, NULL), 0);
-	w->ctx.account = w->own;
-	w->ctx.credential = w->credential;
+	assert_int_equal(credential_new(f, &signer.credential, NULL), 0);
+	assert_int_equal(account_user_new(&w->setup, "default", signer.credential,
+					  &w->a, NULL), 0);
+	w->ctx.account = w->a;
+	w->ctx.credential = signer.credential;
 	assert_false(signing_is_here(&w->ctx));
 	assert_true(begin(w, NULL) < 0);
 	assert_int_equal(w->e.kind, ERR_REQUEST);
-	assert_null(w->signing);
+	assert_null(signer.signing);
 	assert_non_null(strstr(w->e.msg, "a person's"));
 }
 
@@ -412,14 +352,14 @@ who_wants_it_no_longer_is_not_told(void **state)
 	by_the_machine(w);
 	assert_int_equal(begin(w, NULL), 0);
 	RUN_UNTIL(w->event, fake_count(w->iam) == 1);
-	w->signing = signing_free(w->signing);
+	signer.signing = signing_free(signer.signing);
 	/* Nor while a doubt is to pass. */
 	fake_say(w->iam, BLOB, 403, VEC_B2_BODY);
-	w->doubt = 10 * USEC_PER_SEC;
+	signer.doubt = 10 * USEC_PER_SEC;
 	assert_int_equal(begin(w, NULL), 0);
 	RUN_UNTIL(w->event, fake_count(w->iam) == 2);
 	fake_run_to(w->event, fake_now() + 20 * MS);
-	w->signing = signing_free(w->signing);
+	signer.signing = signing_free(signer.signing);
 	fake_run_to(w->event, fake_now() + 20 * MS);
 	assert_int_equal(w->called, 0);
 	assert_int_equal(fake_count(w->iam), 2);
@@ -433,7 +373,7 @@ nor_is_who_waits_for_a_key_that_is_here(void **state)
 
 	by_a_key(w);
 	assert_int_equal(begin(w, NULL), 0);
-	w->signing = signing_free(w->signing);
+	signer.signing = signing_free(signer.signing);
 	assert_true(sd_event_run(w->event, 0) >= 0);
 	assert_int_equal(w->called, 0);
 }
