@@ -193,7 +193,7 @@ signed_email(const struct cli *cli, const struct cli_token_options *o, char *buf
 		return cli_fail(CLI_INTERNAL, "memory is gone");
 	code = cli_get(cli, &c, target, o->timeout_ms > 0 ? o->timeout_ms
 							 : TIMEOUT_MS);
-	if (code == CLI_OK && !take_text(&c, ALNUM "@.-_", buf, size))
+	if (code == CLI_OK && !take_text(&c, ALNUM "@.-_+", buf, size))
 		code = cli_fail(CLI_PROTOCOL, "the agent's answer is no account's"
 				" address");
 	conn_clear(&c);

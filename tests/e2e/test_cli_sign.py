@@ -192,6 +192,19 @@ def test_no_url_is_signed_for_a_universe_that_is_none(cli, fake, reply, code):
     assert len(agent.requests) == 2 and not any(r.startswith("POST") for r in agent.requests)
 
 
+def test_signed_url_names_an_address_with_a_plus(cli, fake):
+    email = "jo+x@example.com"
+
+    def reply(request):
+        if request.startswith("POST"):
+            return fake_agent.answer(200, '{"signedBlob":"AAAA"}')
+        return fake_agent.answer(200, "googleapis.com" if "universe-domain" in request else email)
+    result = cli("sign", "--url=gs://my-bucket/x", socket=fake(reply).socket)
+    assert (result.returncode, result.stderr) == (0, "")
+    query = urllib.parse.parse_qs(urllib.parse.urlsplit(result.stdout.strip()).query)
+    assert query["X-Goog-Credential"][0].split("/")[0] == email
+
+
 def test_signed_url_is_for_its_method_and_time_alone(cli, agent, emulator):
     from cryptography.exceptions import InvalidSignature
 
