@@ -149,6 +149,14 @@ cli_exit_code(int r)
 	return CLI_INTERNAL;
 }
 
+void
+cli_secret_free(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+}
+
 int
 cli_flush(void)
 {

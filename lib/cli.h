@@ -79,6 +79,9 @@ int cli_usage(const struct cli *cli, const char *fmt, ...)
 
 int cli_exit_code(int r);	/* of a negative errno */
 
+/* Wipes it, too; NULL is none. */
+void cli_secret_free(char *text);
+
 /* Everything on stdout has got there, or CLI_INTERNAL. */
 int cli_flush(void);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli.h"
 #include "cli_gcs.h"
 #include "cli_sha256.h"
 #include "conn.h"
@@ -146,6 +147,7 @@ gcs_hex(const char *base64)
 		int v = digit(base64[i]);
 
 		if (v < 0) {
+			explicit_bzero(out, (size_t)(p - out));
 			free(out);
 			return NULL;
 		}
@@ -173,6 +175,6 @@ gcs_url(const struct gcs_request *q, const char *signature)
 			url = NULL;
 		parts_free(&p);
 	}
-	free(hex);
+	cli_secret_free(hex);
 	return url;
 }

@@ -41,8 +41,7 @@ print_jwt(const struct cli *cli, const struct cli_token_options *o,
 		return code;
 	printf("%s%s\n", header ? "Authorization: Bearer " : "", jwt);
 	code = cli_flush();
-	explicit_bzero(jwt, strlen(jwt));
-	free(jwt);
+	cli_secret_free(jwt);
 	return code;
 }
 

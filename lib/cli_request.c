@@ -213,8 +213,7 @@ make_self_signed(const struct cli *cli, struct request *q, char **ret)
 	if (code != CLI_OK)
 		return code;
 	code = make_header(q, jwt, ret);
-	explicit_bzero(jwt, strlen(jwt));
-	free(jwt);
+	cli_secret_free(jwt);
 	return code;
 }
 
@@ -251,8 +250,7 @@ request(const struct cli *cli, struct request *q)
 	q->job.sink = on_body;
 	q->job.userdata = q;
 	code = curl_run(&q->job, &a);
-	explicit_bzero(secret, strlen(secret));
-	free(secret);
+	cli_secret_free(secret);
 
 	if (code == CLI_OK && (a.status < 200 || a.status > 299)) {
 		if (a.status == 401) {

@@ -28,14 +28,14 @@ struct sign {
 	bool hex;
 };
 
-/* text is taken over; NULL: there was no making it. */
+/* secret is taken over; NULL: there was no making it. */
 static int
-print(char *text)
+print(char *secret)
 {
-	if (!text)
+	if (!secret)
 		return cli_fail(CLI_INTERNAL, "memory is gone");
-	printf("%s\n", text);
-	free(text);
+	printf("%s\n", secret);
+	cli_secret_free(secret);
 	return cli_flush();
 }
 
@@ -54,7 +54,7 @@ sign_file(const struct cli *cli, const struct sign *s)
 		code = print(gcs_hex(signature));
 	else if (code == CLI_OK)
 		code = print(strdup(signature));
-	free(signature);
+	cli_secret_free(signature);
 	return code;
 }
 
@@ -79,7 +79,7 @@ sign_url(const struct cli *cli, struct sign *s)
 	free(text);
 	if (code == CLI_OK)
 		code = print(gcs_url(&s->url, signature));
-	free(signature);
+	cli_secret_free(signature);
 	return code;
 }
 

@@ -111,6 +111,7 @@ take_member(const struct conn *c, const char *name, const char *alphabet,
 		*ret = text;
 		return CLI_OK;
 	}
+	explicit_bzero(text, size);
 	free(text);
 	return cli_fail(CLI_PROTOCOL, "the agent's answer has no %s", name);
 }

@@ -124,6 +124,9 @@ tap "Makefile.am names every source" "$(
 		grep -qE "(^|[[:space:]])$listed( |\$)" Makefile.am || echo "$file"
 	done)"
 
+tap "what the command holds of a secret is wiped when it is freed" "$(
+	grep -nE '\<free\((jwt|secret|signature|hex)\)' lib/cli*.c)"
+
 if command -v shellcheck >/dev/null; then
 	tap "shellcheck finds nothing" "$(shellcheck -x -P "$srcdir" $scripts 2>&1)"
 else
