@@ -95,6 +95,8 @@ func do(what string, argument ...string) (any, error) {
 		return metadata.Get("instance/service-accounts/default/token")
 	case "metadata":
 		return about()
+	case "universe":
+		return universe(ctx)
 	case "verify":
 		payload, err := idtoken.Validate(ctx, argument[0], argument[1])
 		if err != nil {

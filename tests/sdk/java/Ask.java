@@ -32,6 +32,8 @@ public final class Ask {
         return idToken(argument[1], List.of(IdTokenProvider.Option.FORMAT_FULL));
       case "accessToken":
         return GoogleCredentials.getApplicationDefault().refreshAccessToken().getTokenValue();
+      case "universe":
+        return GoogleCredentials.getApplicationDefault().getUniverseDomain();
       case "email":
         return ComputeEngineCredentials.create().getAccount();
       case "sign":

@@ -22,6 +22,9 @@ const does = {
   async sign(text) {
     return new GoogleAuth({scopes: 'https://www.googleapis.com/auth/cloud-platform'}).sign(text);
   },
+  async universe() {
+    return new GoogleAuth().getUniverseDomainFromMetadataServer();
+  },
   async metadata() {
     return {available: await metadata.isAvailable(),
             email: await metadata.instance('service-accounts/default/email'),

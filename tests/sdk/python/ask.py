@@ -56,6 +56,11 @@ def access_token():
     return {"token": credentials.token, "email": credentials.service_account_email, "project": project}
 
 
+def universe():
+    credentials, _ = google.auth.default()
+    return credentials.universe_domain
+
+
 def page_of_2018(client_id):
     """Authenticating from a Service Account: the page's program, with the constants that its text has lost."""
     bootstrap, _ = google.auth.default(scopes=[IAM_SCOPE])
