@@ -103,6 +103,7 @@ SDKS = {
     "python-1.5.1": ("Python", "REQUESTS_CA_BUNDLE", ["DIR/bin/python", str(HERE / "python/ask.py")]),
     "node": ("Node", "NODE_EXTRA_CA_CERTS", ["node", "DIR/ask.js"]),
     "go": ("Go", "SSL_CERT_FILE", ["DIR/ask"]),
+    "gcloud": ("gcloud", None, ["gcloud"]),
     "java": ("Java", None, [
         "java", "-XX:TieredStopAtLevel=1", "-Djavax.net.ssl.trustStore=TRUST",
         f"-Djavax.net.ssl.trustStorePassword={STORE_PASSWORD}", "-cp", "DIR/classes:DIR/jars/*", "Ask"]),
@@ -117,7 +118,9 @@ def documented_environment(language, address):
     return {name: value.replace(DOCUMENTED, address) for name, value in variables.items()}
 
 
-class JavaSdk(Sdk):
+class PlainSdk(Sdk):
+    """One that prints no JSON."""
+
     @staticmethod
     def read(out):
         return out
@@ -142,11 +145,11 @@ def sdk(clients, hosts, emulator, sdk_agent, tmp_path):
         trust = emulator.ca_file
         if trusts:
             env[trusts] = trust
-        else:
+        elif name == "java":
             trust = str(tmp_path / "trust.p12")
             subprocess.run(["keytool", "-importcert", "-noprompt", "-alias", "emulator", "-storepass", STORE_PASSWORD,
                             "-file", emulator.ca_file, "-keystore", trust], check=True, capture_output=True,
                            stdin=subprocess.DEVNULL)
         command = [word.replace("TRUST", trust) for word in command]
-        return (JavaSdk if name == "java" else Sdk)(name, clients, hosts, emulator, sdk_agent, command, env)
+        return (Sdk if trusts else PlainSdk)(name, clients, hosts, emulator, sdk_agent, command, env)
     return make
