@@ -23,7 +23,7 @@ METADATA_DOWN = [case for case in cases(IDENTITY_UPSTREAM)
 
 @pytest.fixture
 def agent(bench, stage):
-    """It has nothing in mind against a flow."""
+    """It has nothing in mind against a flow, whatever test was before."""
     bench.replace()
     stage.agent = bench.agent(BOTH)
     return stage.agent
@@ -45,8 +45,7 @@ def test_each_fault_is_played():
 
 
 @pytest.mark.parametrize("case", DOWN, ids=lambda case: f"{case.upstream.name}-{case.fault.name}")
-def test_flow_that_is_down_is_waited_for_and_not_left(stage, bench, emulator, case):
-    stage.agent = bench.agent(BOTH)
+def test_flow_that_is_down_is_waited_for_and_not_left(stage, agent, emulator, case):
     emulator.set(id_token_life=NEAR_LIFE)
     assert flow(stage.ask(wait=stage.patient)) == "signblob"
     stage.spoil(case, "127.0.0.1:9")
