@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An access token goes to IAM's host, as Authorization, and to no other: whichever flow
-has it, and wherever an upstream would like to send the agent."""
+has it, and wherever an upstream would like to send the agent.  Nor does any other
+secret go to whom it is not for."""
 
 import dataclasses
 import sys
@@ -130,6 +131,32 @@ def test_bearer_is_seen_at_iam_and_nowhere_else(start, emulator, scene):
     assert (carried(emulator) > 0) == ("iam" in scene.upstreams)
     asked = {record["service"] for record in emulator.requests()}
     assert scene.upstreams <= asked | {"certs"}
+
+
+def seen_at(emulator, kind):
+    """The services that were shown a secret of this kind."""
+    secrets = [value for value, what in emulator.secrets().items() if what == kind]
+    assert secrets, f"no {kind} was ever made"
+    return {request["service"] for request in emulator.requests()
+            if any(value in text for value in secrets for text in (
+                request["target"], request["body"], *(v for _, v in request["headers"])))}
+
+
+@pytest.mark.parametrize("flow", ["signblob metadata", "generate metadata"])
+def test_each_secret_is_shown_to_whom_it_is_for_and_nobody_else(start, emulator, flow):
+    agent = start(Scene("all", (), ALL, flows(flow) + REQUIRED + OTHERS))
+    for account in ("default", "billing"):
+        for target in (f"/v1/token?audience={AUDIENCE}&account={account}", f"{ROOT}{account}/token",
+                       f"{ROOT}{account}/identity?audience={AUDIENCE}/2&format=full"):
+            assert agent.get(target).status == 200, target
+        assert ask_jwt(agent, {"aud": AUDIENCE}, f"?account={account}").status == 200
+        assert ask_signature(agent, b"any bytes", f"?account={account}").status == 200
+    assert agent.get("/computeMetadata/v1/?recursive=true").status == 200
+    assert {request["service"] for request in emulator.requests()} >= {"metadata", "iam", "certs"}
+    # Bearers are IAM's alone, assertions the token endpoint's, and ID tokens nobody's.
+    assert carried(emulator) > 0
+    assert seen_at(emulator, "assertion") == ({"token-endpoint"} if "signblob" in flow else set())
+    assert seen_at(emulator, "ID token") == set()
 
 
 @pytest.mark.parametrize("scene, upstream, to", [

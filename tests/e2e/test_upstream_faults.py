@@ -8,8 +8,7 @@ import re
 import pytest
 
 from conftest import wait_for
-from signing import ask_jwt, ask_signature
-from steps import FAST, HURRY, SIGNATURE, Listener, steps, warm_up
+from steps import FAST, SIGNATURE, Listener, steps, warm_up
 
 AUDIENCE = "https://app.example.com"
 STEPS = {"metadata": "/token", "iam": ":signBlob", "token-endpoint": "/token"}
@@ -54,55 +53,6 @@ def test_nobody_is_trusted_by_default_who_is_not_the_systems(start_agent, emulat
 
 
 # --- where it goes
-
-OTHER = "billing@example-proj-123.iam.gserviceaccount.com"
-ALL_KINDS = f"""
-[account default]
-flows = signblob metadata
-[account other]
-email = {OTHER}
-[cache]
-verify = required
-[rule all]
-peer = anyone
-host = any
-kind = access sign sign-any
-account = *
-[rule all-audiences]
-peer = anyone
-host = any
-kind = id jwt
-account = *
-audience = **
-"""
-
-
-def seen_at(emulator, kind):
-    """The services that were shown a secret of this kind."""
-    secrets = [value for value, what in emulator.secrets().items() if what == kind]
-    assert secrets, f"no {kind} was ever made"
-    return {request["service"] for request in emulator.requests()
-            if any(value in text for value in secrets for text in (
-                request["target"], request["body"], *(v for _, v in request["headers"])))}
-
-
-@pytest.mark.parametrize("flow", ["signblob metadata", "generate metadata"])
-def test_each_secret_is_shown_to_whom_it_is_for_and_nobody_else(start_agent, emulator, flow):
-    emulator.set(accounts=[OTHER])
-    agent = start_agent(HURRY + ALL_KINDS.replace("signblob metadata", flow), rules="")
-    face = "/computeMetadata/v1/instance/service-accounts/"
-    for account in ("default", "other"):
-        for target in (f"/v1/token?audience={AUDIENCE}&account={account}", f"{face}{account}/token",
-                       f"{face}{account}/identity?audience={AUDIENCE}/2&format=full"):
-            assert agent.get(target).status == 200, target
-        assert ask_jwt(agent, {"aud": AUDIENCE}, f"?account={account}").status == 200
-        assert ask_signature(agent, b"any bytes", f"?account={account}").status == 200
-    assert agent.get("/computeMetadata/v1/?recursive=true").status == 200
-    assert {request["service"] for request in emulator.requests()} >= {"metadata", "iam", "certs"}
-    # Bearers are IAM's alone, assertions the token endpoint's, and ID tokens nobody's.
-    assert seen_at(emulator, "access token") == {"iam"}
-    assert seen_at(emulator, "assertion") == ({"token-endpoint"} if "signblob" in flow else set())
-    assert seen_at(emulator, "ID token") == set()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
