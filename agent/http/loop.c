@@ -12,6 +12,8 @@
    is ready, and before anything is done that may touch its sources or its clocks.
    So an answer that is at hand costs no turn, and all else is as in a callback. */
 
+/* It stays armed when nobody is left: to find that out is one turn, and to be armed
+   for each who comes alone would be two. */
 void
 loop_arm(struct http_server *s, uint64_t when)
 {
@@ -19,14 +21,6 @@ loop_arm(struct http_server *s, uint64_t when)
 	s->stirred = true;
 	sd_event_source_set_time(s->timer, when);
 	sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
-}
-
-static void
-loop_disarm(struct http_server *s)
-{
-	s->armed = UINT64_MAX;
-	s->stirred = true;
-	sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
 }
 
 static void
@@ -119,8 +113,6 @@ loop_leave(struct http_server *s)
 		conn_resume(c);
 	loop_reap(s);
 	loop_wipe(s);
-	if (s->n_conns == 0 && !s->paused && s->armed != UINT64_MAX)
-		loop_disarm(s);
 	s->depth--;
 }
 

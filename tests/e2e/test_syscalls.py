@@ -142,33 +142,48 @@ def test_warm_request_costs_two_and_a_quarter_calls_on_sixteen(agent):
 
 
 @pytest.fixture
-def quiet(start_agent, emulator):
-    """One that has done all it does at its start, unasked."""
-    agent = start_agent("[timing]\ncerts-early = 0\n")
-    agent.get("/computeMetadata/v1/instance/service-accounts/default/email")
-    wait_for(lambda: emulator.counts()["certs"]["total"] > 0, "Google's keys are fetched")
-    wait_for(lambda: len(os.listdir(f"/proc/{agent.pid}/task")) == 1, "one thread")
-    return agent
+def start_quiet(start_agent, emulator):
+    """Starts one that has done all it does at its start, unasked."""
+    def start(idle):
+        agent = start_agent(f"[timing]\ncerts-early = 0\nidle = {idle}\n")
+        agent.get("/computeMetadata/v1/instance/service-accounts/default/email")
+        wait_for(lambda: emulator.counts()["certs"]["total"] > 0, "Google's keys are fetched")
+        wait_for(lambda: len(os.listdir(f"/proc/{agent.pid}/task")) == 1, "one thread")
+        return agent
+
+    return start
 
 
-@traced
-def test_idle_agent_sleeps(quiet):
-    agent = quiet
-    with wire(agent) as it:
-        assert it.ask(TOKEN).status == 200
-        with Trace(agent) as trace:
-            with pytest.raises(subprocess.TimeoutExpired):
-                trace.process.wait(IDLE)
-    assert trace.calls() == []
+def seconds_to_a_timer(agent):
+    """Until the first of the agent's."""
+    lines = "".join(file.read_text() for file in
+                    pathlib.Path(f"/proc/{agent.pid}/fdinfo").iterdir())
+    left = [int(s) + int(ns) / 1e9
+            for s, ns in re.findall(r"^it_value: \((\d+), (\d+)\)", lines, re.MULTILINE)]
+    return min(s for s in left if s > 0)        # 0: not armed
 
 
-@traced
-def test_idle_agent_without_clients_sleeps(quiet):
-    agent = quiet
+def calls_while_idle(agent):
     with Trace(agent) as trace:
         with pytest.raises(subprocess.TimeoutExpired):
             trace.process.wait(IDLE)
-    assert trace.calls() == []
+    return trace.calls()
+
+
+@traced
+def test_idle_agent_sleeps(start_quiet):
+    agent = start_quiet("10min")
+    with wire(agent) as it:
+        assert it.ask(TOKEN).status == 200
+        assert calls_while_idle(agent) == []
+
+
+@traced
+def test_idle_agent_without_clients_sleeps(start_quiet):
+    agent = start_quiet("1s")
+    # The time-out of who has left is awaited once.
+    wait_for(lambda: seconds_to_a_timer(agent) > IDLE + 1, "no timer is near")
+    assert calls_while_idle(agent) == []
 
 
 def test_cold_request_asks_google_twice(agent, emulator):
@@ -269,6 +284,30 @@ COSTS = {
     # what is refused by a cheap fact reads nothing dear
     f"user = {USER}\nhost = any\naudience = **\n[rule s]\nuser = 1\nunit = web.service": BARE,
 }
+
+
+def visit(agent, times):
+    """Nobody else is there before each has seen its own end."""
+    for _ in range(times):
+        with wire(agent) as it:
+            assert it.ask(TOKEN).status == 200
+            it.sock.shutdown(socket.SHUT_WR)
+            assert it.sock.recv(1) == b""
+
+
+@traced
+def test_client_who_comes_alone_costs_three_waits(agent):
+    visit(agent, 2)
+    wait_for(lambda: len(os.listdir(f"/proc/{agent.pid}/task")) == 1, "one thread")
+    with Trace(agent) as trace:
+        visit(agent, PEERS)
+    names = collections.Counter(name for name, _ in trace.calls())
+    # For it, for what it asks, for its end; a few for what happens beside.
+    assert sum(names[name] for name in WAITS) <= 3 * PEERS + 10, names
+    # The end is read, and strace may not have seen the last one closed.
+    cost = BARE + collections.Counter(recvfrom=1)
+    assert {name: round(n / PEERS) for name, n in names.items()
+            if name not in WAITS and round(n / PEERS)} == dict(cost)
 
 
 # Over TCP: between which addresses, once the kernel has said that it is no Unix

@@ -149,6 +149,35 @@ a_change_from_outside_of_the_loop_is_seen(void **state)
 	expect_end(f, fd);
 }
 
+/* Comes, asks, and leaves alone. */
+static void
+visit(struct fixture *f)
+{
+	int fd = client(f);
+
+	say(f, fd, ASK_NOTE);
+	expect(f, fd, NOTE);
+	close(fd);
+	UNTIL(f, f->forgotten == f->admitted);
+}
+
+static void
+who_comes_alone_and_leaves_takes_no_turn_of_sd_event(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	close(client_at_hand(f));
+	UNTIL(f, f->forgotten == 1);
+	settle(f);
+	before = turns(f);
+	for (int i = 0; i < 3; i++)
+		visit(f);
+	assert_int_equal(f->admitted, 4);
+	assert_int_equal(f->requests, 1);
+	assert_int_equal(turns(f), before);
+}
+
 static int
 on_exit_time(sd_event_source *s, _unused_ uint64_t usec, _unused_ void *userdata)
 {
@@ -179,6 +208,7 @@ main(void)
 		T(who_waits_and_leaves_is_told_of_in_a_turn),
 		T(answers_at_hand_do_not_keep_timers_waiting),
 		T(a_change_from_outside_of_the_loop_is_seen),
+		T(who_comes_alone_and_leaves_takes_no_turn_of_sd_event),
 		T(the_loop_ends_with_the_code_of_sd_event_exit),
 	};
 
