@@ -129,6 +129,9 @@ def image(base, google, package, client, tmp_path_factory):
     image.add_tests(client, **{"ca.pem": google.ca_file,
                                "upgrade.deb": next_version(package, directory)})
     image.write("usr/lib/gce-oidc-agent/agent.conf.d/60-test.conf", VENDOR)
+    # Emulated on a busy machine it may take longer than the 30 s of a real one.
+    image.write(f"usr/lib/systemd/system/{SERVICE}.d/60-test.conf",
+                "[Service]\nTimeoutStartSec=5min\n")
     image.write_disk(directory / "disk")
     yield image.root / "boot/vmlinuz", directory / "disk"
     shutil.rmtree(directory)
@@ -421,10 +424,12 @@ def test_a_days_requests_leave_nothing_on_disk(vm, google, record_property):
 
 def test_journal_has_no_token(vm, google):
     """It compresses what is long, so that the disk would not show it."""
-    count = "journalctl --no-pager --output=export | grep -c {} || :"
-    assert vm.sh(count.format("MESSAGE=")).stdout.strip() != "0"
-    for secret in ("eyJ", "ya29"):
-        assert vm.sh(count.format(secret)).stdout.strip() == "0"
+    counts = vm.run("bash", "-c", """
+        journalctl --no-pager --output=export >/run/gce-oidc-test/journal
+        grep -c MESSAGE= /run/gce-oidc-test/journal
+        grep -c -e eyJ -e ya29 /run/gce-oidc-test/journal
+        rm /run/gce-oidc-test/journal""").split()
+    assert counts[0] != "0" and counts[1:] == ["0"]
 
 
 def test_upgrade_keeps_the_socket_and_those_who_ask(vm, google):
