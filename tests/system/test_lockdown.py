@@ -33,7 +33,9 @@ SERVER = textwrap.dedent("""
 """)
 CLIENT = textwrap.dedent("""
     import socket, sys
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10).close()
+    address, port, patience, source = sys.argv[1:]
+    with socket.create_connection((address, int(port)), float(patience), (source, 0)) as it:
+        it.recv(1)
 """)
 EVERYBODY = "1-4294967295"
 
@@ -50,8 +52,7 @@ class Machines:
 
     def __init__(self, nft, rules):
         self.nft = nft
-        self.names = {name: f"goa-{os.getpid()}-{name}" for name in
-                      ("container", "ours", "google")}
+        self.names = {}
         # The agent's user is made at installation; any other does for this.
         self.rules = rules.replace('"gce-oidc-agent" } accept', '"daemon" } accept')
         assert self.rules != rules
@@ -61,9 +62,8 @@ class Machines:
         return run("ip", "netns", "exec", self.names[name], *command, **more)
 
     def start(self):
-        for name in self.names.values():
-            run("ip", "netns", "add", name)
-            run("ip", "-netns", name, "link", "set", "lo", "up")
+        for name in ("container", "ours", "google"):
+            self.add(name)
         self.link("container", "ours", 1)
         self.link("ours", "google", 2)
         for address in ADDRESSES:
@@ -83,6 +83,11 @@ class Machines:
             stdout=subprocess.PIPE, text=True)
         assert self.server.stdout.readline() == "listening\n"
         wait_for(lambda: self.reach("container", *ADDRESSES), "the links are up")
+
+    def add(self, name):
+        self.names[name] = f"goa-{os.getpid()}-{name}"
+        run("ip", "netns", "add", self.names[name])
+        self.ip(name, "link", "set", "lo", "up")
 
     def ip(self, name, *command):
         run("ip", "-netns", self.names[name], *command)
@@ -105,12 +110,15 @@ class Machines:
     def unlock(self, command):
         self.on("ours", self.nft, command)
 
-    def reach(self, name, *addresses, port=80, uid=0):
-        """Do all these addresses answer?  None and some are both no."""
-        return all(subprocess.run(
+    def ask(self, name, address, port=80, uid=0, patience=10, source=""):
+        return subprocess.run(
             ["ip", "netns", "exec", self.names[name], "setpriv", f"--reuid={uid}",
-             "--clear-groups", sys.executable, "-c", CLIENT, address, str(port)],
-            capture_output=True, check=False).returncode == 0 for address in addresses)
+             "--clear-groups", sys.executable, "-c", CLIENT, address, str(port), str(patience),
+             source], capture_output=True, text=True, check=False)
+
+    def reach(self, name, *addresses, **more):
+        """Do all these addresses answer?  None and some are both no."""
+        return all(self.ask(name, address, **more).returncode == 0 for address in addresses)
 
     def stop(self):
         if self.server:
@@ -194,8 +202,4 @@ def test_it_may_be_loaded_and_taken_away_again_and_again(machines, off):
 def test_refusal_comes_at_once(machines):
     machines.lock()
     for name, uid in (("ours", 33), ("container", 0)):
-        done = subprocess.run(
-            ["ip", "netns", "exec", machines.names[name], "setpriv", f"--reuid={uid}",
-             "--clear-groups", sys.executable, "-c", CLIENT, ADDRESSES[0], "80"],
-            capture_output=True, text=True, check=False)
-        assert "ConnectionRefusedError" in done.stderr
+        assert "ConnectionRefusedError" in machines.ask(name, ADDRESSES[0], uid=uid).stderr
