@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the lockdown's packet filter lets through, on three machines in a row: one
-behind ours, as a container is, ours, and the metadata server's."""
+behind ours, as a container is, ours, and the metadata server's; and of one beside ours."""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -203,3 +204,102 @@ def test_refusal_comes_at_once(machines):
     machines.lock()
     for name, uid in (("ours", 33), ("container", 0)):
         assert "ConnectionRefusedError" in machines.ask(name, ADDRESSES[0], uid=uid).stderr
+
+
+# --- a container that does not pass our IP: doc/examples/dropin-lockdown-macvlan.conf
+
+
+@pytest.fixture(scope="module")
+def vlan(machines):
+    """It hangs on our link to google."""
+    machines.add("vlan")
+    done = subprocess.run(["ip", "-netns", machines.names["ours"], "link", "add", "mac2", "link",
+                           "our2", "type", "macvlan", "mode", "bridge"],
+                          capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no macvlan here: {done.stderr}")
+    machines.ip("ours", "link", "set", "mac2", "netns", machines.names["vlan"])
+    machines.ip("vlan", "address", "add", "10.0.2.3/24", "dev", "mac2")
+    machines.ip("vlan", "address", "add", "fd00:2::3/64", "dev", "mac2", "nodad")
+    machines.ip("vlan", "link", "set", "mac2", "up")
+    for six, address, via in zip(([], ["-6"]), ADDRESSES, ("10.0.2.2", "fd00:2::2")):
+        machines.ip("vlan", *six, "route", "add", address, "via", via)
+    wait_for(lambda: machines.reach("vlan", *ADDRESSES), "its link is up")
+
+
+@pytest.fixture
+def dropin(machines, stage, vlan):
+    """dropin(KEY): what the drop-in's command of that name does."""
+    text = find_one(stage, "dropin-lockdown-macvlan.conf").read_text()
+    rules = find_one(stage, "lockdown-parent.nft").read_text()
+
+    def call(key):
+        words = shlex.split(re.search(rf"^{key}=/usr/sbin/nft (.*)$", text, re.M)[1])
+        if "-f" in words:
+            assert words[-1].endswith("/lockdown-parent.nft")
+            words[-1] = "-"
+        words = [word.replace("parent=ens4", "parent=our2") for word in words]
+        machines.on("ours", machines.nft, *words, input=rules)
+    call("ExecStop")
+    yield call
+    call("ExecStop")
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("port", [80, 443])
+def test_macvlan_is_shut_out_by_the_drop_in_alone(machines, dropin, address, port):
+    machines.lock()
+    assert machines.reach("vlan", address, port=port)
+    dropin("ExecStart")
+    assert not machines.reach("vlan", address, port=port, patience=1)
+    assert machines.reach("vlan", address, port=53)
+    assert machines.reach("ours", address, port=port)
+    assert machines.reach("ours", address, port=port, uid=1)       # the agent's
+    assert not machines.reach("ours", address, port=port, uid=33)
+    dropin("ExecStop")
+    assert machines.reach("vlan", address, port=port)
+
+
+def test_drop_in_may_be_loaded_and_taken_away_again_and_again(machines, dropin):
+    for _ in range(3):
+        dropin("ExecStart")
+        dropin("ExecReload")
+        assert machines.on("ours", machines.nft, "list", "tables") == \
+            "table netdev gce-oidc-agent-lockdown\n"
+        dropin("ExecStop")
+        dropin("ExecStop")
+        assert machines.on("ours", machines.nft, "list", "ruleset") == ""
+
+
+SEEN = """
+table ip seen {
+	chain input {
+		type filter hook input priority filter;
+		ip saddr 10.0.2.1 tcp dport 80 tcp flags & (syn | ack) == syn counter
+	}
+}
+"""
+
+
+def test_macvlan_with_our_own_address_is_shut_out_too(machines, dropin):
+    """Answers go to us; but an ipvlan's would come to who has the address."""
+    def count(name, *table):
+        rules = machines.on(name, machines.nft, "list", "table", *table)
+        return int(re.search(r"syn.* counter packets (\d+)", rules)[1])
+
+    def after_asking(name, *table):
+        machines.reach("vlan", ADDRESSES[0], source="10.0.2.1", patience=1)
+        return count(name, *table) > 0
+    machines.lock()
+    machines.on("google", machines.nft, "-f", "-", input=SEEN)
+    machines.ip("vlan", "address", "add", "10.0.2.1/32", "dev", "lo")
+    try:
+        wait_for(lambda: after_asking("google", "ip", "seen"), "it comes there")
+        dropin("ExecStart")
+        before = count("google", "ip", "seen")
+        wait_for(lambda: after_asking("ours", "netdev", "gce-oidc-agent-lockdown"),
+                 "it is dropped")
+        assert count("google", "ip", "seen") == before
+    finally:
+        machines.ip("vlan", "address", "delete", "10.0.2.1/32", "dev", "lo")
+        machines.on("google", machines.nft, "delete", "table", "ip", "seen")

@@ -375,6 +375,7 @@ def test_everything_is_installed_inside_the_prefix(stage, build_dir):
 
 DROPINS = [("dropin-socket-group.conf", SOCKET, "SocketMode=0660"),
            ("dropin-credentials.conf", SERVICE, "LoadCredential=key.json"),
+           ("dropin-lockdown-macvlan.conf", LOCKDOWN, "ExecStart=/usr/sbin/nft -D parent=ens4"),
            ("dropin-wait.conf", "web.service", "ExecStartPre=gce-oidc wait")]
 
 
