@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* What a virtual machine's tests ask the agent, where there is neither curl nor
+/* What tests ask the agent and the kernel in machines that have neither curl nor
    Python.
 
 	client get SOCKET TARGET
@@ -11,15 +11,23 @@
 	client peerpidfd SOCKET
 		"yes" where this kernel has SO_PEERPIDFD
 	client slept
-		prints for how many seconds this machine was suspended */
+		prints for how many seconds this machine was suspended
+	client try
+		tries what a sandbox may refuse: a line each, "NAME ERROR", of which
+		"Success" is one */
 
 #include <err.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -130,6 +138,48 @@ slept(void)
 	       (double)(boot.tv_nsec - awake.tv_nsec) / 1e9);
 }
 
+static int
+set_user_id(void)
+{
+	return fchmod(memfd_create("try", MFD_CLOEXEC), 04700);
+}
+
+static int
+writable_code(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return page == MAP_FAILED ? -1 : 0;
+}
+
+static void
+told(const char *name, int result)
+{
+	printf("%s %s\n", name, strerror(result < 0 ? errno : 0));
+}
+
+static void
+try_all(void)
+{
+	static const struct {
+		const char *name;
+		int family;
+	} families[] = {
+		{ "AF_UNIX", AF_UNIX }, { "AF_INET", AF_INET },
+		{ "AF_INET6", AF_INET6 }, { "AF_NETLINK", AF_NETLINK },
+		{ "AF_PACKET", AF_PACKET },
+	};
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(*families); i++)
+		told(families[i].name, socket(families[i].family, SOCK_DGRAM, 0));
+	told("set-user-id", set_user_id());
+	told("writable-code", writable_code());
+	told("personality", personality(ADDR_NO_RANDOMIZE));
+	told("trace", (int)ptrace(PTRACE_TRACEME, 0, NULL, NULL));
+	told("user-namespace", unshare(CLONE_NEWUSER));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -142,7 +192,9 @@ main(int argc, char **argv)
 		peerpidfd(argv[2]);
 	else if (argc == 2 && strcmp(argv[1], "slept") == 0)
 		slept();
+	else if (argc == 2 && strcmp(argv[1], "try") == 0)
+		try_all();
 	else
-		errx(2, "usage: client get|day|peerpidfd|slept ...");
+		errx(2, "usage: client get|day|peerpidfd|slept|try ...");
 	return 0;
 }
