@@ -360,6 +360,16 @@ def test_conditions_are_for_systems_that_understand_them(build_dir, stage):
         assert all("=|" in line for line in has)    # either will do
 
 
+def test_restarts_slow_down_on_systems_that_understand_it(build_dir, stage):
+    """254 and newer; elsewhere each is after RestartSec=."""
+    steps = ["RestartSteps=5", "RestartMaxDelaySec=10s"]
+    source = (TESTS.parent / "units" / f"{SERVICE}.in").read_text()
+    assert all(f"\n@SINCE_254@{line}\n" in source for line in steps)
+    version = re.search(r"UNIT_SED = (.*)", (build_dir / "Makefile").read_text())[1]
+    has = [line for line in directives(find_one(stage, SERVICE).read_text()) if line in steps]
+    assert has == (steps if "s/^@SINCE_254@//" in version else [])
+
+
 def test_everything_is_installed_inside_the_prefix(stage, build_dir):
     prefix = re.search(r"^prefix = (.*)$", (build_dir / "Makefile").read_text(), re.M)[1]
     inside = stage / prefix.lstrip("/")
