@@ -99,6 +99,24 @@ def test_dump_reads_as_what_it_was_made_of(program):
     assert str(program.file) not in second      # all of it has another origin now
 
 
+@pytest.mark.parametrize("universe, line, flows", [
+    ("apis.example", "2", "generate metadata"), ("googleapis.com", None, "signblob metadata")])
+def test_dump_has_what_follows_the_universe(program, universe, line, flows):
+    head = f"[upstream]\nuniverse = {universe}\n" if line else "#\n#\n"
+    program.file.write_text(head + "[account default]\n[account a]\nemail = a@p.iam.gserviceaccount.com\n")
+    text = dump(program)
+    found = origins(text)
+    assert found["[upstream]", "universe"] == [(universe, f"{program.file}:{line}" if line else "default")]
+    assert found["[upstream]", "iam"] == [(f"https://iamcredentials.{universe}", "default")]
+    assert found["[upstream]", "token-endpoint"] == [(f"https://oauth2.{universe}/token", "default")]
+    assert found["[upstream]", "certs"][0][0].startswith(f"https://www.{universe}/")
+    assert found["[account default]", "flows"] == [(flows, "default")]
+    # It reads as what it was made of: all of it is of one universe.
+    program.file.write_text(text)
+    assert {key: [v for v, _ in values] for key, values in origins(dump(program)).items()} == {
+        key: [v for v, _ in values] for key, values in found.items()}
+
+
 def test_dump_shows_no_password(program):
     program.file.write_text(
         "[upstream]\nproxy = http://user:s3cret@127.0.0.1:3128\n")

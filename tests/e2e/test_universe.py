@@ -17,6 +17,7 @@ from emulator.client import Emulator
 from signing import ask_jwt, ask_signature, refused, rule
 from steps import ACCESS, ACCOUNT, GENERATED, HURRY, IDENTITY, UNIVERSE, steps
 from test_accounts import ALL, BILLING
+from test_cli import cli  # noqa: F401 # a fixture
 from test_credentials import ELSEWHERE
 from test_jwt import jwt_of, signature_of
 from test_reload import reload
@@ -71,10 +72,17 @@ def test_signblob_counts_as_denied_and_generate_takes_its_place(start_agent, els
     assert steps(elsewhere) == {ACCOUNT: 1, ACCESS: 1, GENERATED: 1}
 
 
-def test_status_names_the_universe(start_agent, elsewhere, build_dir):
-    agent = start_agent(IN_OTHER + HURRY, OPERATOR)
+@pytest.mark.parametrize("universe, config, row", [(OTHER, IN_OTHER, ["universe", OTHER]), ("googleapis.com", "", None)])
+def test_status_names_the_universe(start_agent, emulator, cli, universe, config, row):
+    emulator.set(universe=universe)
+    agent = start_agent(config + HURRY, OPERATOR)
     assert agent.token(AUDIENCE).status == 200
-    assert status(agent)["universe"] == OTHER
+    assert status(agent)["universe"] == universe
+    shown = cli("status", socket=agent.socket)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    # For people only where it is not what everybody takes for granted.
+    rows = [line.split() for line in shown.stdout.splitlines() if line.startswith("universe")]
+    assert rows == ([row] if row else [])
 
 
 def test_metadata_is_next_where_generate_is_denied(start_agent, elsewhere):
