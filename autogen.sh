@@ -23,7 +23,7 @@ usage() {
 # For tests that run clients of other languages, where the tools are not there
 # from elsewhere already.
 tools() {
-	command -v go >/dev/null || echo golang-go
+	[ -x /usr/lib/go/bin/go ] || echo golang-go	# tried beside a newer one
 	command -v npm >/dev/null || echo nodejs npm
 	command -v javac >/dev/null || echo default-jdk-headless
 	command -v mvn >/dev/null || echo maven

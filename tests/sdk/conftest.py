@@ -103,6 +103,7 @@ SDKS = {
     "python-1.5.1": ("Python", "REQUESTS_CA_BUNDLE", ["DIR/bin/python", str(HERE / "python/ask.py")]),
     "node": ("Node", "NODE_EXTRA_CA_CERTS", ["node", "DIR/ask.js"]),
     "go": ("Go", "SSL_CERT_FILE", ["DIR/ask"]),
+    "go-debian": ("Go", "SSL_CERT_FILE", ["DIR/ask"]),
     "gcloud": ("gcloud", None, ["gcloud"]),
     "java": ("Java", None, [
         "java", "-XX:TieredStopAtLevel=1", "-Djavax.net.ssl.trustStore=TRUST",

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""cloud.google.com/go/compute/metadata and google.golang.org/api/idtoken."""
+"""cloud.google.com/go/compute/metadata and google.golang.org/api/idtoken: as new as the go in PATH builds them, and
+those that Debian's does."""
 
 import json
 
@@ -8,9 +9,9 @@ import pytest
 from claims import AUDIENCE, check_id_token
 
 
-@pytest.fixture
-def go(sdk):
-    return sdk("go")
+@pytest.fixture(params=["go", "go-debian"])
+def go(sdk, request):
+    return sdk(request.param)
 
 
 def test_idtoken_gets_the_agents(go, emulator):

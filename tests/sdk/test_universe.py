@@ -22,7 +22,7 @@ def elsewhere(emulator):
 
 
 @there
-@pytest.mark.parametrize("client", ["python", "node", "go", "java"])
+@pytest.mark.parametrize("client", ["python", "node", "go", "go-debian", "java"])
 def test_clients_are_told_the_universe(sdk, sdk_agent, client):
     # Go gives the metadata server a second, which is for this machine to miss.
     assert sdk_agent.get("/computeMetadata/v1/universe/universe-domain").text == UNIVERSE
@@ -31,7 +31,8 @@ def test_clients_are_told_the_universe(sdk, sdk_agent, client):
 
 @there
 @pytest.mark.parametrize("client, what", [
-    ("python", "fetch_id_token"), ("node", "idToken"), ("go", "idToken"), ("java", "idToken")])
+    ("python", "fetch_id_token"), ("node", "idToken"), ("go", "idToken"),
+    ("go-debian", "idToken"), ("java", "idToken")])
 def test_clients_get_the_agents_id_tokens(sdk, emulator, client, what):
     check_id_token(emulator, sdk(client).ask(what, AUDIENCE))
     assert emulator.counts()["token-endpoint"]["total"] == 0
