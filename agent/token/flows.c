@@ -62,12 +62,14 @@ void
 recipe_deny(struct recipe *rc, const struct err *e)
 {
 	const struct flows_options *o = &rc->flows->opt;
-	bool news = !rc->denied || strcmp(rc->why.msg, e->msg) != 0;
+	bool news = !rc->told || rc->tell_again ||
+		strcmp(rc->why.msg, e->msg) != 0;
 
 	rc->span = rc->denied ? MIN(2 * rc->span, o->again_max_usec)
 			: o->again_usec;
 	rc->until = recipe_now(rc) + rc->span;
-	rc->denied = true;
+	rc->denied = rc->told = true;
+	rc->tell_again = false;
 	rc->doubted = 0;
 	rc->why = *e;
 	rc->why.doubtful = false;
@@ -79,9 +81,9 @@ recipe_deny(struct recipe *rc, const struct err *e)
 void
 recipe_serves(struct recipe *rc)
 {
-	bool news = rc->denied;
+	bool news = rc->told;
 
-	rc->denied = false;
+	rc->denied = rc->told = rc->tell_again = false;
 	rc->doubted = 0;
 	recipe_settle(rc);
 	if (news)
@@ -149,8 +151,8 @@ flows_doubt_usec(const struct flows *fs)
 	return fs->opt.doubt_usec;
 }
 
-void
-flows_flush(struct flows *fs)
+static void
+forget_denials(struct flows *fs)
 {
 	for (size_t i = 0; i < fs->len; i++) {
 		struct recipe *rc = &fs->recipe[i];
@@ -159,6 +161,15 @@ flows_flush(struct flows *fs)
 		rc->doubted = 0;
 		recipe_settle(rc);
 	}
+}
+
+/* Whoever has it asked anew wants to be told what comes of it. */
+void
+flows_flush(struct flows *fs)
+{
+	forget_denials(fs);
+	for (size_t i = 0; i < fs->len; i++)
+		fs->recipe[i].tell_again = true;
 }
 
 static uint64_t
@@ -181,7 +192,7 @@ flows_account_changed(struct flows *fs)
 	uint64_t account;
 	bool same;
 
-	flows_flush(fs);
+	forget_denials(fs);
 	if (account_state(a) != ACCOUNT_FOUND)
 		return true;
 	/* The first one is found under the keys of those who wait for it. */

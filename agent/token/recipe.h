@@ -21,6 +21,8 @@ struct recipe {
 
 	bool denied;
 	struct err why;
+	bool told;			/* this was the last word, ... */
+	bool tell_again;		/* but it was asked for anew */
 	uint64_t until;			/* CLOCK_BOOTTIME, as all times here */
 	uint64_t span;			/* how long the last denial held */
 	struct any_fetch *trial;	/* tries it though it is denied */

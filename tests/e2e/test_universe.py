@@ -72,6 +72,13 @@ def test_signblob_counts_as_denied_and_generate_takes_its_place(start_agent, els
     assert steps(elsewhere) == {ACCOUNT: 1, ACCESS: 1, GENERATED: 1}
 
 
+def test_what_the_universe_denies_a_named_account_is_told_once(start_agent, elsewhere):
+    agent = start_agent(IN_OTHER + HURRY + f"[account billing]\nemail = {BILLING}\n"
+                        "flows = signblob generate\n", OPERATOR)
+    wait_for(lambda: healthy(agent), "health")
+    assert agent.log().count("account billing: flow signblob is denied: universe") == 1
+
+
 @pytest.mark.parametrize("universe, config, row", [(OTHER, IN_OTHER, ["universe", OTHER]), ("googleapis.com", "", None)])
 def test_status_names_the_universe(start_agent, emulator, cli, universe, config, row):
     emulator.set(universe=universe)

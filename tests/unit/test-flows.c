@@ -652,7 +652,28 @@ a_flush_forgets_denials(void **state)
 	ask(w, &c, "a");
 	denied("one", "a");
 	succeeds("two", "a");
-	assert_int_equal(w->told, 2);
+	assert_int_equal(w->told, 2);		/* it was asked anew */
+	/* And what was told last is untrue once it serves. */
+	flows_flush(w->fs);
+	ask(w, &c, "a");
+	succeeds("one", "a");
+	assert_int_equal(w->told, 3);
+	assert_string_equal(w->last, "one standard serves");
+}
+
+static void
+a_denial_that_outlives_a_change_of_account_is_told_once(void **state)
+{
+	struct world *w = *state;
+
+	impossible = true;
+	begin(w);
+	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
+	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
+	for (int i = 0; i < 3; i++)
+		flows_account_changed(w->fs);
+	assert_true(DENIED(w));
+	assert_int_equal(w->told, 1);
 }
 
 static void
@@ -929,6 +950,7 @@ main(void)
 		TEST(only_one_tries_a_denied_flow_at_a_time),
 		TEST(a_trial_that_shows_nothing_changes_nothing),
 		TEST(a_flush_forgets_denials),
+		TEST(a_denial_that_outlives_a_change_of_account_is_told_once),
 		TEST(a_success_of_an_older_request_opens_the_flow),
 		TEST(many_denials_at_a_time_count_once),
 		TEST(a_doubtful_denial_counts_the_second_time),
