@@ -112,6 +112,13 @@ what_we_share_with_the_peer_does_not_count(void **state _unused_)
 		{ { ST("80\t8"), MAP, "1:memory:/docker/01\n"
 		    "0::/system.slice/docker-01.scope/docker-02.scope\n" },
 		  TRI_NO },
+		/* the same in another order, and by another number */
+		{ { ST("80\t8"), MAP, "0::/system.slice/docker-01.scope/web\n"
+		    "1:memory:/docker/01\n" }, TRI_YES },
+		{ { ST("80\t8"), MAP, "7:cpu:/\n2:memory:/docker/01\n"
+		    "0::/system.slice/docker-01.scope/web\n" }, TRI_YES },
+		{ { ST("80\t8"), MAP, "0::/system.slice/docker-02.scope/web\n"
+		    "1:memory:/docker/01\n" }, TRI_NO },
 		/* no such hierarchy for us: nothing is shared */
 		{ { ST("80\t8"), MAP, "1:cpu:/docker/01\n" }, TRI_NO },
 	};
