@@ -30,8 +30,9 @@ say(void)
 	service_remark("; policy is advisory (" UNIT " is not in force)");
 	log_notice(LOG_FIELDS(log_field("MESSAGE_ID",
 					"eb6f9db080444ea4ad2dbec202192868")),
-		   "policy is advisory: 169.254.169.254 is open to every process, "
-		   "which can have the machine's identity there; to close it: "
+		   "policy is advisory: the metadata server (169.254.169.254, "
+		   "fd20:ce::254) is open to every process, which can have the "
+		   "machine's identity there; to close it: "
 		   "systemctl enable --now " UNIT);
 }
 
