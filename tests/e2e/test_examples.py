@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""doc/examples: each policy is accepted, and says to whom what its comment claims."""
+"""doc/examples: each policy is accepted, and says to whom what its comment claims. And what
+examples anywhere have people do."""
 
 import json
 import pathlib
@@ -76,3 +77,45 @@ def test_each_example_says_where_it_goes():
     for path in EXAMPLES.iterdir():
         text = path.read_text()
         assert re.search(r"^# For /etc/(gce-oidc-agent|systemd/system)/", text, re.M), path
+
+
+# --- what is on a command line every user of the machine can read
+
+ASKS = r"gce-oidc\b[^|;]*\b(token|jwt)\b|--fetch\b|/v1/(token|jwt)\b|/identity\b|/token\b"
+LEAKS = [re.compile(pattern) for pattern in (
+    rf"\$\([^()]*({ASKS})",
+    r"(-H|--header)[= ]*['\"]?(Proxy-)?Authorization:",
+    r"--oauth2-bearer",
+    r"(Bearer|--[a-z-]*(token|jwt))[= ]*['\"]?(\$|eyJ|ya29)",
+)]
+
+
+def leaks(text):
+    """The lines of a text, continued ones as one, that put a token on a command line."""
+    return [line for line in re.sub(r"\\\n\s*", " ", text).splitlines()
+            if any(leak.search(line) for leak in LEAKS)]
+
+
+@pytest.mark.parametrize("text", [
+    'curl -H "Authorization: Bearer $(gce-oidc token https://app.example.com)" https://app.example.com/',
+    "curl --header=Proxy-Authorization:\\ Bearer\\ x https://app.example.com/",
+    'TOKEN=$(curl -s "http://127.0.0.1:254/computeMetadata/v1/instance/service-accounts/default/identity?audience=x")',
+    'program --id-token="$TOKEN"', "curl --oauth2-bearer x https://app.example.com/",
+    'wget \\\n    --header "Authorization: Bearer $TOKEN" https://app.example.com/',
+    ".Dl $ curl -H 'X-Token: Bearer eyJhbGciOi' https://app.example.com/",
+])
+def test_token_on_a_command_line_is_seen(text):
+    assert len(leaks(f"Before.\n\n    {text}\n\nBehind.\n")) == 1
+
+
+def test_no_example_puts_a_token_on_a_command_line(build_dir):
+    root = TESTS.parent
+    texts = {path: path.read_text() for pattern in ("*.md", "doc/**/*", "units/**/*")
+             for path in root.glob(pattern) if path.is_file() and path.suffix != ".svg"}
+    for command in ([], *([name] for name in ("token", "request", "jwt", "sign", "decode"))):
+        texts[tuple(command)] = subprocess.run(
+            [build_dir / "gce-oidc", *command, "--help"], capture_output=True, text=True,
+            check=True).stdout
+    shown = [text for text in texts.values() if "curl -H @-" in text]
+    assert len(shown) >= 2      # the way that there is instead
+    assert {str(path): found for path, text in texts.items() if (found := leaks(text))} == {}
