@@ -36,6 +36,7 @@ struct agent {
 	char **tcp;			/* where else we listen: "[::1]:254" */
 	size_t n_tcp;
 	sd_event_source *detect, *drain, *lockdown;
+	uint64_t detect_usec;		/* what detect was armed with */
 	struct err *broken;		/* the configuration is bad: nothing is
 					   there then that asks upstream */
 	char *status;			/* what the service manager was told last */

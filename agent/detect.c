@@ -47,7 +47,7 @@ on_detect_deadline(_unused_ sd_event_source *s, _unused_ uint64_t usec,
 		  "Metadata-Flavor: Google within %llu s (%s). Set metadata in "
 		  "[upstream] or GCE_METADATA_HOST to run elsewhere",
 		  agent->config->at.metadata,
-		  (unsigned long long)(agent->config->detect_usec / USEC_PER_SEC),
+		  (unsigned long long)(agent->detect_usec / USEC_PER_SEC),
 		  last ? last->msg : "no answer at all");
 	sd_event_exit(agent->event, AGENT_EXIT_UNAVAILABLE);
 	return 0;
@@ -60,9 +60,10 @@ agent_detect(struct agent *agent, struct err *e)
 
 	if (said_to_be_there(agent) || !service_by_hand() || firmware_is_google())
 		return 0;
+	agent->detect_usec = agent->config->detect_usec;
 	r = sd_event_add_time_relative(agent->event, &agent->detect, CLOCK_BOOTTIME,
-				       agent->config->detect_usec, 0,
-				       on_detect_deadline, agent);
+				       agent->detect_usec, 0, on_detect_deadline,
+				       agent);
 	return r < 0 ? err_sys(e, -r, "cannot arm a timer") : 0;
 }
 

@@ -2,6 +2,7 @@
 """Boot: the agent is there before the network, the metadata server and the account
 are, and says what it waits for."""
 
+import contextlib
 import http.client
 import json
 import pathlib
@@ -267,6 +268,16 @@ def test_metadata_server_that_has_answered_once_is_there_after_a_reload(start_ag
             google.fault("metadata", "refuse")
             agent.configure(agent.config.read_text() + "[limits]\nflights = 9\n")
         assert goes_on_after_a_reload(start_agent, without_metadata(google), answered, change)
+
+
+def test_detection_that_a_reload_would_have_longer_says_how_long_it_took(start_agent, emulator):
+    agent = start_agent(FAST + "detect = 2s\n", upstream=without_metadata(emulator), prefix=ELSEWHERE)
+    agent.configure(agent.config.read_text().replace("detect = 2s", "detect = 10min"))
+    # On a machine so slow that the end comes first there is nothing to see.
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        assert agent.get("/v1/reload", {"Content-Type": "text/plain"}, method="POST").status == 204
+    assert agent.wait() == 69
+    assert "Metadata-Flavor: Google within 2 s" in agent.log()
 
 
 def test_environment_names_the_metadata_server(start_agent, emulator):
