@@ -159,7 +159,8 @@ named_symbols() {
 # Tests that SECURITY.md names, as `FILE::NAME` below tests/, and that are not there.
 missing_tests() {
 	word='[a-z0-9/_.-]*::[a-z0-9_]*'
-	tr -d '\140' <"$srcdir/SECURITY.md" >"$work/security"	# without backquotes
+	# without backquotes, and without an address that looks like one
+	tr -d '\140' <"$srcdir/SECURITY.md" | sed 's/fd20:ce::254//g' >"$work/security"
 	grep -x " *$word" "$work/security" | tr -d ' ' >"$work/named" || echo "none is named"
 	while IFS= read -r test; do
 		file=$srcdir/tests/${test%%::*} name=${test#*::}

@@ -4,6 +4,7 @@ in, READY=1, the watchdog, STATUS=, the end; and restarts that nobody notices.""
 
 import os
 import pathlib
+import re
 import signal
 import socket
 import threading
@@ -11,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import wait_for
+from conftest import TESTS, wait_for
 from manager import Manager
 from steps import FAST
 
@@ -118,6 +119,15 @@ def test_policy_is_called_advisory_while_the_lockdown_is_not_in_force(
     (own_run / pathlib.Path(MARK).name).rmdir()
     wait_for(lambda: ADVISORY in manager.statuses()[-1], "the remark again")
     wait_for(lambda: agent.log().count(ADVISORY) == 2, "and in the log")     # said there next
+
+
+def test_each_address_that_the_lockdown_closes_is_named_where_it_is_open(start, own_run):
+    addresses = set(re.findall(r"ip6? daddr (\S+)", (TESTS.parent / "units" / "lockdown.nft").read_text()))
+    assert len(addresses) == 2
+    line = re.search(f"{ADVISORY}.*", start(f"--run={own_run}").wait_log(ADVISORY))[0]
+    for text in (line, (TESTS.parent / "units" / "gce-oidc-agent.catalog").read_text(),
+                 (TESTS.parent / "SECURITY.md").read_text().partition("## What does not hold")[0]):
+        assert all(address in text for address in addresses)
 
 
 def test_lockdown_that_is_there_first_is_seen(start, manager, own_run):
