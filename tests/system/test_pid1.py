@@ -696,6 +696,29 @@ def test_lockdown_of_listed_users_leaves_the_others(machine):
         machine.run("systemctl", "stop", LOCKDOWN)
 
 
+def test_drop_in_for_macvlans_is_loaded_with_the_lockdown(machine):
+    """doc/examples/dropin-lockdown-macvlan.conf, but for the device: there is no udev here."""
+    def tables():
+        return machine.run("nft", "list", "tables").count(" gce-oidc-agent-lockdown")
+    example = find_one(machine.root / "usr", "dropin-lockdown-macvlan.conf").read_text()
+    rules = find_one(machine.root / "usr", "lockdown-parent.nft").relative_to(machine.root)
+    service = re.sub(r"/usr/\S*/lockdown-parent\.nft", f"/{rules}",
+                     example.partition("[Service]")[2].replace("parent=ens4", "parent=lo"))
+    machine.drop_in(f"[Service]{service}", LOCKDOWN)
+    try:
+        assert tables() == 2
+        machine.run("systemctl", "reload", LOCKDOWN)
+        assert tables() == 2
+        assert reaches(machine) and not reaches(machine, User="www-data")
+        assert serves(machine)
+        machine.run("systemctl", "stop", LOCKDOWN)
+        assert tables() == 0
+    finally:
+        machine.run("systemctl", "stop", LOCKDOWN)
+        machine.run("rm", "-rf", f"/run/systemd/system/{LOCKDOWN}.d")
+        machine.run("systemctl", "daemon-reload")
+
+
 def test_lockdown_that_fails_is_not_said_to_be_in_force(machine):
     machine.drop_in('[Service]\nEnvironment="SHUT_OUT=no-such-user"\n', LOCKDOWN,
                     restart=False)
