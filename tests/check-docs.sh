@@ -194,6 +194,22 @@ documented_flows() {
 		sed 's/^[^|]*|[^|]*|//' | grep -o '"[a-z]*"' | tr -d '"' | LC_ALL=C sort
 }
 
+# What "make install" puts beside README.md.
+beside_readme() {
+	echo examples
+	sed -n '/^dist_doc_DATA/,/[^\]$/p; /^dist_examples_DATA/,/[^\]$/p' "$srcdir/Makefile.am" |
+		grep -oE '[A-Za-z/.-]+\.(md|svg|example|conf)' | sed 's,^doc/,,'
+}
+
+# Links of that README.md to anything else.
+lost_links() {
+	beside_readme >"$work/beside"
+	sed -f "$doc/installed.sed" "$srcdir/README.md" | grep -oE '\]\([^)#]*' |
+		cut -c3- >"$work/links"
+	[ -s "$work/links" ] || echo "no link was found"
+	grep -vxF -f "$work/beside" "$work/links" | grep -v -e '^$' -e '^https://'
+}
+
 # mandoc knows other pages only where they are installed.
 lint() {
 	for page in "$doc"/*.[1-8]; do
@@ -228,5 +244,6 @@ same "sources are those that doc/architecture.md lists" "$(sources)" "$(listed_s
 tap "none of them is listed twice" "$(listed_sources | uniq -d)"
 tap "tests that SECURITY.md names are there" "$(missing_tests)"
 tap "its promises are numbered in a row" "$(misnumbered_promises)"
+tap "links of the installed README lead to what is installed" "$(lost_links)"
 same "flows are those that the protocol's page names" "$(flows)" "$(documented_flows)"
 tap_done
