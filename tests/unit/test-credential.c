@@ -10,32 +10,15 @@
 
 #include <cmocka.h>
 
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-
 #include "base/b64.h"
 #include "base/json.h"
+#include "fake-key.h"
 #include "token/credential.h"
 #include "token/jwt.h"
 
 #define EMAIL	"app-sa@example-proj-123.iam.gserviceaccount.com"
 #define LIFE	3600
 #define BACK	10
-
-static char *
-new_pem(void)
-{
-	EVP_PKEY *pkey = EVP_RSA_gen(2048);
-	BIO *bio = BIO_new(BIO_s_mem());
-	char pem[4096];
-	int n;
-
-	assert_true(PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL));
-	n = BIO_read(bio, pem, sizeof(pem));
-	BIO_free(bio);
-	EVP_PKEY_free(pkey);
-	return xstrndup(pem, (size_t)n);
-}
 
 static struct credfile *
 account_file(const char *key_id, char *pem)
@@ -87,80 +70,88 @@ part(const char *s, size_t len)
 	return j;
 }
 
+/* The claims of what c has signed: it names its key and its account, and is good
+   from *ret_iat on as long as it should be. */
+static struct json *
+claims_of(const struct credential *c, const char *text, int64_t *ret_iat)
+{
+	_cleanup_(json_freep) struct json *header = NULL;
+	_cleanup_(jwt_freep) struct jwt *j = NULL;
+	const char *dot = strchr(text, '.');
+	struct json *claims;
+	int64_t exp = 0;
+
+	assert_int_equal(jwt_parse(text, strlen(text), &j, NULL), 0);
+	assert_true(rs256_verify(c->key, text, j->signed_len, j->signature,
+				 j->signature_len));
+	header = part(text, (size_t)(dot - text));
+	assert_string_equal(json_get_string(header, "kid"), "kid-1");
+	claims = part(dot + 1, j->signed_len - (size_t)(dot + 1 - text));
+	assert_string_equal(json_get_string(claims, "iss"), EMAIL);
+	assert_true(json_get_int(claims, "iat", ret_iat));
+	assert_true(json_get_int(claims, "exp", &exp));
+	assert_true(exp == *ret_iat + LIFE);
+	return claims;
+}
+
+static sd_event *event;
+static struct clock *machine;
+
+static int
+set_up(void **state _unused_)
+{
+	assert_true(sd_event_new(&event) >= 0);
+	assert_int_equal(clock_new(event, &(struct clock_options){ 0 }, NULL, NULL,
+				   &machine, NULL), 0);
+	return 0;
+}
+
+static int
+tear_down(void **state _unused_)
+{
+	clock_free(machine);
+	sd_event_unref(event);
+	return 0;
+}
+
 static void
 an_assertion_is_signed_by_the_key_and_names_it(void **state _unused_)
 {
 	_cleanup_(credential_freep) struct credential *c =
-		made(account_file("kid-1", new_pem()));
-	_cleanup_(json_freep) struct json *header = NULL, *claims = NULL;
+		made(account_file("kid-1", fake_key_pem()));
+	_cleanup_(json_freep) struct json *claims = NULL;
 	_cleanup_(secret_freep) char *text = NULL;
-	_cleanup_(jwt_freep) struct jwt *j = NULL;
-	sd_event *event;
-	struct clock *clock;
-	int64_t date, iat = 0, exp = 0;
-	const char *dot;
+	int64_t date, iat = 0;
 
 	/* The text of the key is in no memory of ours. */
 	assert_null(c->file->private_key);
-	assert_true(sd_event_new(&event) >= 0);
-	assert_int_equal(clock_new(event, &(struct clock_options){ 0 }, NULL, NULL,
-				   &clock, NULL), 0);
-	assert_int_equal(credential_assertion(c, clock, "https://a.example", NULL,
+	assert_int_equal(credential_assertion(c, machine, "https://a.example", NULL,
 					      &text, &date, NULL), 0);
-	assert_int_equal(jwt_parse(text, strlen(text), &j, NULL), 0);
-	assert_true(rs256_verify(c->key, text, j->signed_len, j->signature,
-				 j->signature_len));
-
-	dot = strchr(text, '.');
-	header = part(text, (size_t)(dot - text));
-	claims = part(dot + 1, j->signed_len - (size_t)(dot + 1 - text));
-	assert_string_equal(json_get_string(header, "kid"), "kid-1");
-	assert_string_equal(json_get_string(claims, "iss"), EMAIL);
+	claims = claims_of(c, text, &iat);
 	assert_string_equal(json_get_string(claims, "target_audience"),
 			    "https://a.example");
 	assert_null(json_get(claims, "scope"));
-	assert_true(json_get_int(claims, "iat", &iat) && iat == date - BACK);
-	assert_true(json_get_int(claims, "exp", &exp) && exp == iat + LIFE);
-	clock_free(clock);
-	sd_event_unref(event);
+	assert_true(iat == date - BACK);
 }
 
 static void
 what_stands_for_an_access_token_has_a_scope_and_no_audience(void **state _unused_)
 {
 	_cleanup_(credential_freep) struct credential *c =
-		made(account_file("kid-1", new_pem()));
-	_cleanup_(json_freep) struct json *header = NULL, *claims = NULL;
+		made(account_file("kid-1", fake_key_pem()));
+	_cleanup_(json_freep) struct json *claims = NULL;
 	_cleanup_(secret_freep) char *text = NULL;
-	_cleanup_(jwt_freep) struct jwt *j = NULL;
-	int64_t iat = 0, exp = 0;
-	struct clock *clock;
 	uint64_t life = 0;
-	sd_event *event;
-	const char *dot;
+	int64_t iat = 0;
 
-	assert_true(sd_event_new(&event) >= 0);
-	assert_int_equal(clock_new(event, &(struct clock_options){ 0 }, NULL, NULL,
-				   &clock, NULL), 0);
-	assert_int_equal(credential_self_signed(c, clock, "scope", &text, &life,
+	assert_int_equal(credential_self_signed(c, machine, "scope", &text, &life,
 						NULL), 0);
-	assert_int_equal(jwt_parse(text, strlen(text), &j, NULL), 0);
-	assert_true(rs256_verify(c->key, text, j->signed_len, j->signature,
-				 j->signature_len));
-	dot = strchr(text, '.');
-	header = part(text, (size_t)(dot - text));
-	claims = part(dot + 1, j->signed_len - (size_t)(dot + 1 - text));
-	assert_string_equal(json_get_string(header, "kid"), "kid-1");
-	assert_string_equal(json_get_string(claims, "iss"), EMAIL);
+	claims = claims_of(c, text, &iat);
 	assert_string_equal(json_get_string(claims, "sub"), EMAIL);
 	assert_string_equal(json_get_string(claims, "scope"), "scope");
 	assert_null(json_get(claims, "aud"));
 	assert_null(json_get(claims, "target_audience"));
-	assert_true(json_get_int(claims, "iat", &iat));
-	assert_true(json_get_int(claims, "exp", &exp) && exp == iat + LIFE);
 	assert_int_equal(life, LIFE - BACK);
-	clock_free(clock);
-	sd_event_unref(event);
 }
 
 static void
@@ -203,7 +194,7 @@ another_key_or_token_is_another_credential(void **state _unused_)
 	_cleanup_(credential_freep) struct credential *a = made(user_file("x"));
 	_cleanup_(credential_freep) struct credential *same = made(user_file("x"));
 	_cleanup_(credential_freep) struct credential *other = made(user_file("y"));
-	char *pem = new_pem();
+	char *pem = fake_key_pem();
 	_cleanup_(credential_freep) struct credential *one =
 		made(account_file("1", xstrdup(pem)));
 	_cleanup_(credential_freep) struct credential *again =
@@ -211,7 +202,7 @@ another_key_or_token_is_another_credential(void **state _unused_)
 	_cleanup_(credential_freep) struct credential *two =
 		made(account_file("2", pem));
 	_cleanup_(credential_freep) struct credential *corrected =
-		made(account_file("1", new_pem()));
+		made(account_file("1", fake_key_pem()));
 
 	assert_true(credential_same(a, same));
 	assert_true(credential_same(NULL, NULL));
@@ -236,5 +227,5 @@ main(void)
 		cmocka_unit_test(another_key_or_token_is_another_credential),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -9,11 +9,9 @@
 
 #include <cmocka.h>
 
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-
 #include "base/b64.h"
 #include "base/json.h"
+#include "fake-key.h"
 #include "token/credential.h"
 #include "token/jwt.h"
 #include "token/signing.h"
@@ -74,21 +72,6 @@ by_the_machine(struct world *w)
 	world_find(w, w->a);
 }
 
-static char *
-new_pem(void)
-{
-	EVP_PKEY *pkey = EVP_RSA_gen(2048);
-	BIO *bio = BIO_new(BIO_s_mem());
-	char pem[4096];
-	int n;
-
-	assert_true(PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL));
-	n = BIO_read(bio, pem, sizeof(pem));
-	BIO_free(bio);
-	EVP_PKEY_free(pkey);
-	return xstrndup(pem, (size_t)n);
-}
-
 /* That of a file, with its key. */
 static void
 by_a_key(struct world *w)
@@ -98,7 +81,7 @@ by_a_key(struct world *w)
 	f->type = CREDFILE_SERVICE_ACCOUNT;
 	f->email = xstrdup(VEC_EMAIL);
 	f->key_id = xstrdup(KEY_ID);
-	f->private_key = new_pem();
+	f->private_key = fake_key_pem();
 	world_begin(w);		/* that may have taken longer than anything may */
 	assert_int_equal(credential_new(f, &signer.credential, NULL), 0);
 	w->a = account_keyfile_new(&w->setup, "default", signer.credential);
