@@ -16,7 +16,6 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <strings.h>
@@ -39,7 +38,6 @@
 #define TOKEN_MARK	"to.ken."
 #define TURNS_MAX	2000
 #define ANSWERS_MAX	64
-#define FDS_MAX		64
 /* Longer than any campaign: nothing of the fixture ends within. */
 #define LONG_USEC	(24 * 3600 * USEC_PER_SEC)
 
@@ -482,17 +480,6 @@ check_heard(const struct world *w, const struct input *sent)
 	}
 }
 
-static uint64_t
-open_fds(void)
-{
-	uint64_t set = 0;
-
-	for (int fd = 0; fd < FDS_MAX; fd++)
-		if (fcntl(fd, F_GETFD) >= 0)
-			set |= UINT64_C(1) << fd;
-	return set;
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -503,7 +490,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!fix.event)
 		fix_start();
-	fds = open_fds();
+	fds = fds_open();
 	world_begin(&w);
 	for (size_t at = 0, n; at < size; at += n) {
 		n = 1 + seed_below(&seed, seed_below(&seed, 3) ? size : 64);
@@ -515,6 +502,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	world_end(&w, leave);
 	check_heard(&w, &sent);
 	free(w.heard);
-	CHECK(open_fds() == fds);
+	CHECK(fds_open() == fds);
 	return 0;
 }

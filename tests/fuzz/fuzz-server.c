@@ -24,7 +24,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <syslog.h>
@@ -39,7 +38,6 @@
 #define TURNS_MAX	400
 #define COMMANDS_MAX	400
 #define BIG		(300 * 1024)	/* more than a socket takes */
-#define FDS_MAX		64
 
 /* A request that was handed up. */
 struct exchange {
@@ -547,22 +545,11 @@ check_heard(const struct world *w, unsigned options)
 		check_client(c, w->links[0], options == 0 && !w->draining);
 }
 
-static uint64_t
-open_fds(void)
-{
-	uint64_t set = 0;
-
-	for (int fd = 0; fd < FDS_MAX; fd++)
-		if (fcntl(fd, F_GETFD) >= 0)
-			set |= UINT64_C(1) << fd;
-	return set;
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = input_of(data, size);
-	uint64_t fds = open_fds();
+	uint64_t fds = fds_open();
 	unsigned options = 0;
 	struct world w;
 
@@ -582,6 +569,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	for (unsigned i = 0; i < w.n_links; i++)
 		free(w.links[i]);
-	CHECK(open_fds() == fds);
+	CHECK(fds_open() == fds);
 	return 0;
 }

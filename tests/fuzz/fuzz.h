@@ -5,6 +5,7 @@
    property does not hold; sanitizers see to the rest.  Corpora are meant to be
    read and written by people, so targets take text where they can. */
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -93,4 +94,16 @@ seed_below(uint64_t *seed, size_t n)
 	*seed ^= *seed >> 7;
 	*seed ^= *seed << 17;
 	return n > 0 ? *seed % n : 0;
+}
+
+/* The first descriptors of this process that are open, as bits. */
+static inline uint64_t
+fds_open(void)
+{
+	uint64_t set = 0;
+
+	for (int fd = 0; fd < 64; fd++)
+		if (fcntl(fd, F_GETFD) >= 0)
+			set |= UINT64_C(1) << fd;
+	return set;
 }
