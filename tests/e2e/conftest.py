@@ -66,7 +66,24 @@ class Response:
         return f"<{self.status} {self.body[:200]!r}>"
 
 
-class Agent:
+class Askable:
+    """What has a connection(timeout), and is asked by one for each request."""
+
+    def get(self, target, headers=None, method="GET", flavor=True, body=None,
+            timeout=DEADLINE):
+        fields = {"Metadata-Flavor": "Google"} if flavor else {}
+        fields.update(headers or {})
+        connection = self.connection(timeout)
+        try:
+            # An agent that has answered unasked, as it does when it is full, takes no more.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, target, body=body, headers=fields)
+            return Response(connection.getresponse())
+        finally:
+            connection.close()
+
+
+class Agent(Askable):
     """One gce-oidc-agent, its configuration, socket and log."""
 
     def __init__(self, program, text, args=(), env=None, user=None, socket=True,
@@ -113,19 +130,6 @@ class Agent:
     def connection(self, timeout=DEADLINE):
         """An http.client connection: several requests, kept alive."""
         return UnixConnection(self.socket, timeout)
-
-    def get(self, target, headers=None, method="GET", flavor=True, body=None,
-            timeout=DEADLINE):
-        fields = {"Metadata-Flavor": "Google"} if flavor else {}
-        fields.update(headers or {})
-        connection = self.connection(timeout)
-        try:
-            # An agent that has answered unasked, as it does when it is full, takes no more.
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, target, body=body, headers=fields)
-            return Response(connection.getresponse())
-        finally:
-            connection.close()
 
     def token(self, audience, **headers):
         """GET /v1/token; cache_control="no-cache" becomes Cache-Control."""

@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from conftest import DEADLINE, Response, wait_for
+from conftest import DEADLINE, Askable, wait_for
 from raw_http import Wire
 from steps import FAST
 
@@ -28,7 +28,7 @@ audience = **
 """
 
 
-class Loopback:
+class Loopback(Askable):
     """One address of an agent.  Where others connect to an agent, they may to this."""
 
     def __init__(self, agent, name="127.0.0.1"):
@@ -49,18 +49,6 @@ class Loopback:
 
     def connection(self, timeout=DEADLINE):
         return http.client.HTTPConnection(*self.address, timeout=timeout)
-
-    def get(self, target, headers=None, method="GET", flavor=True, body=None,
-            timeout=DEADLINE):
-        fields = {"Metadata-Flavor": "Google"} if flavor else {}
-        fields.update(headers or {})
-        connection = self.connection(timeout)
-        try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, target, body=body, headers=fields)
-            return Response(connection.getresponse())
-        finally:
-            connection.close()
 
 
 @pytest.fixture

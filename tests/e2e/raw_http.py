@@ -2,6 +2,7 @@
 """HTTP spoken byte by byte, for what no well-behaved client would send."""
 
 import contextlib
+import select
 
 FLAVOR = ("Metadata-Flavor", "Google")
 TOKEN = "/v1/token?audience=https://app.example.com"
@@ -104,3 +105,12 @@ class Wire:
 
 def wire(agent):
     return Wire(agent.connect())
+
+
+def answered(wires):
+    """Those that have something to read."""
+    poll = select.poll()
+    for it in wires:
+        poll.register(it.sock, select.POLLIN)
+    ready = {fd for fd, _ in poll.poll(0)}
+    return [it for it in wires if it.sock.fileno() in ready]

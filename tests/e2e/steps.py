@@ -84,6 +84,18 @@ def warm_up(agent, emulator, audience="https://warm-up.example.com"):
     emulator.reset()
 
 
+def spoil(how, emulator):
+    """What a flow by IAM may meet; any other word is no trouble of Google's."""
+    if how == "no account":
+        emulator.set(service_account=False)
+    elif how == "role":
+        emulator.set(role=False)
+    elif how == "down":
+        emulator.fault("iam", "status", status=503)
+    elif how == "hang":
+        emulator.fault("iam", "hang")
+
+
 class Listener:
     """A place to which nothing may come: it records every connection's first
     bytes, and answers 200 with a body that is no token."""

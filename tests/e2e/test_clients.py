@@ -14,7 +14,7 @@ import pytest
 
 from conftest import UnixConnection, wait_for
 from raw_http import wire
-from steps import SIGNBLOB
+from steps import SIGNBLOB, spoil
 
 AUDIENCE = "https://app.example.com"
 TOKEN = "http://localhost/v1/token?audience=" + AUDIENCE
@@ -297,17 +297,6 @@ REFUSALS = {
     "IAM down": (7, ["a"], "down"),
     "IAM silent": (8, ["a", "--timeout=1"], "hang"),
 }
-
-
-def spoil(how, emulator):
-    if how == "no account":
-        emulator.set(service_account=False)
-    elif how == "role":
-        emulator.set(role=False)
-    elif how == "down":
-        emulator.fault("iam", "status", status=503)
-    elif how == "hang":
-        emulator.fault("iam", "hang")
 
 
 @pytest.mark.parametrize("name", REFUSALS)

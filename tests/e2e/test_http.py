@@ -8,7 +8,7 @@ import re
 import pytest
 
 from raw_http import TOKEN, request, wire
-from steps import HURRY, SIGNBLOB
+from steps import HURRY, SIGNBLOB, spoil
 
 ROUTES = ["/", "/healthz", "/v1/token?audience=a", "/v1/whoami",
           "/computeMetadata/", "/computeMetadata/v1/project/project-id",
@@ -379,21 +379,16 @@ def test_json_errors_carry_the_hint(start_agent, emulator):
     assert "gcloud " in error["hint"]
 
 
-@pytest.mark.parametrize("code, status, retry, spoil", [
+@pytest.mark.parametrize("code, status, retry, how", [
     ("bad-request", 400, False, None), ("denied-by-policy", 403, False, None),
     ("not-found", 404, False, None), ("denied-by-google", 403, False, "role"),
     ("unavailable", 503, True, "down"), ("timeout", 504, False, "hang")])
-def test_each_code_has_its_status(start_agent, emulator, code, status, retry, spoil):
+def test_each_code_has_its_status(start_agent, emulator, code, status, retry, how):
     agent = start_agent(SIGNBLOB + "[timing]\ngoogle-tries = 1\nbrand-new = 0\ndenial-doubt = 1ms",
-                        **({"rules": ""} if status == 403 and not spoil else {}))
+                        **({"rules": ""} if status == 403 and not how else {}))
     target = {"bad-request": "/v1/token", "not-found": TOKEN + "&account=x"}
-    if spoil == "role":
-        emulator.set(role=False)
-    elif spoil == "down":
-        emulator.fault("iam", "status", status=503)
-    elif spoil == "hang":
-        emulator.fault("iam", "hang")
-    answer = agent.get(target.get(code, TOKEN), {"Prefer": "wait=1"} if spoil == "hang" else None)
+    spoil(how, emulator)
+    answer = agent.get(target.get(code, TOKEN), {"Prefer": "wait=1"} if how == "hang" else None)
     assert (answer.status, answer.headers["Gce-Oidc-Error"]) == (status, code)
     assert (answer.headers["Retry-After"] is not None) == retry
     assert answer.text.count("\n") == 1

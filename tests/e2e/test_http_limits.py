@@ -11,7 +11,7 @@ import select
 import pytest
 
 from conftest import wait_for
-from raw_http import Wire, request, wire
+from raw_http import Wire, answered, request, wire
 
 LINE = 8 * 1024
 HEAD = 16 * 1024
@@ -321,14 +321,6 @@ def test_two_thousand_idle_connections_are_held(start_agent):
         assert agent.token("beside-them").status == 200
         assert {it.ask("/").status for it in idle[::100]} == {200}
     assert agent.get("/").status == 200
-
-
-def answered(wires):
-    poll = select.poll()
-    for it in wires:
-        poll.register(it.sock, select.POLLIN)
-    ready = {fd for fd, _ in poll.poll(0)}
-    return [it for it in wires if it.sock.fileno() in ready]
 
 
 def unfinished(stack, agent, number):

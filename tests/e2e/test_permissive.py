@@ -9,13 +9,13 @@ import subprocess
 import pytest
 
 from conftest import wait_for
-from raw_http import wire
+from raw_http import answered, wire
 from steps import ACCESS, ACCOUNT, COLD, FAST, steps
-from test_audit import Journal, start  # noqa: F401: a fixture
+from test_audit import journal, start  # noqa: F401: fixtures
 from test_boot import NotifySocket
 from test_policy import Rules, other_users, rule, token
 from test_reload import reload
-from test_shares import SHARES, answered, ask_for, codes, connect_as, greedy
+from test_shares import SHARES, ask_for, codes, connect_as, greedy
 from test_shares import token as token_as
 
 A, B, C = (f"https://{name}.example.com" for name in "abc")
@@ -25,13 +25,6 @@ ROOT = rule("root", "https://root.example.com", user="root", host="any", kind="i
 STRANGER = 3000
 
 pytestmark = pytest.mark.skipif(not other_users(), reason="no other users here")
-
-
-@pytest.fixture
-def journal(place):
-    journal = Journal(place)
-    yield journal
-    journal.sock.close()
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@
 import contextlib
 import os
 import pathlib
-import select
 import time
 import urllib.parse
 
 import pytest
 
 from conftest import wait_for
-from raw_http import Wire, request
+from raw_http import Wire, answered, request
 from steps import ACCESS, ACCOUNT, COLD, ID_TOKEN, SIGNATURE, SIGNBLOB, steps
 
 GREEDY, OTHER = 12345, 23456
@@ -75,14 +74,6 @@ def flood(agent, number, *fields, uid=GREEDY):
         for i, it in enumerate(wires):
             it.send(ask_for(greedy(i), *fields))
         yield wires
-
-
-def answered(wires):
-    poll = select.poll()
-    for it in wires:
-        poll.register(it.sock, select.POLLIN)
-    ready = {fd for fd, _ in poll.poll(0)}
-    return [it for it in wires if it.sock.fileno() in ready]
 
 
 def codes(answers):

@@ -11,10 +11,9 @@ import select
 import pytest
 
 from conftest import wait_for
-from raw_http import Wire, request, wire
+from raw_http import Wire, answered, request, wire
 from steps import ACCOUNT as LOOKED_FOR, COLD, SIGNBLOB, steps
-from test_http_limits import (another, answered, body_of, can_be_another,
-                              connections, raise_limit)
+from test_http_limits import another, body_of, can_be_another, connections, raise_limit
 
 STRANGERS = 256
 KEPT = 64           # descriptors
