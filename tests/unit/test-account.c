@@ -9,87 +9,49 @@
 
 #include <cmocka.h>
 
-#include "fake-metadata.h"
-#include "token/account.h"
 #include "vectors.h"
+#include "world.h"
 
-#define MS		USEC_PER_MSEC
 #define WHERE		1	/* the first request asks for the universe */
 #define UNIVERSE	"universe/universe-domain"
-#define WHO		"service-accounts/default/?recursive=true"
-#define TOKEN		"service-accounts/default/token"
 #define OTHER_EMAIL	"other-sa@example-proj-123.iam.gserviceaccount.com"
 #define OTHER_BODY \
 	"{\"aliases\":[],\"email\":\"" OTHER_EMAIL "\",\"scopes\":[]}"
 
-struct world {
-	sd_event *event;
-	struct http_client *http;
-	struct fake *mds;
-	struct endpoints at;
-	struct account_options opt;
-	struct account *a;
-	unsigned changes;
-	enum account_state told[8];	/* with each change */
-};
+static unsigned changes;
+static enum account_state told[8];	/* with each change */
 
 static void
 on_changed(void *userdata, const struct account *a)
 {
-	struct world *w = userdata;
+	const struct world *w = userdata;
 
-	assert_true(w->changes < ARRAY_SIZE(w->told));
-	w->told[w->changes++] = account_state(a);
+	assert_ptr_equal(a, w->a);
+	assert_true(changes < ARRAY_SIZE(told));
+	told[changes++] = account_state(a);
 }
 
 static int
 setup(void **state)
 {
-	struct world *w = xcalloc(1, sizeof(*w));
+	static const struct account_ops ops = { .changed = on_changed };
+	struct world *w = world_new();
 
-	assert_true(sd_event_new(&w->event) >= 0);
-	w->http = fake_client_new(w->event);
-	w->mds = fake_new(w->event);
-	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
-	w->at.metadata = xstrdup(fake_url(w->mds));
-	w->opt = (struct account_options){
-		.discover_first_usec = 2 * MS,
-		.discover_max_usec = 8 * MS,
-		.boot_usec = 0,
-		.none_usec = 30 * MS,
-		.access_margin_usec = 60 * USEC_PER_SEC,
-		.token_usec = 10 * USEC_PER_SEC,
-	};
+	changes = 0;
+	w->setup.ops = &ops;
+	w->account_opt.discover_first_usec = 2 * MS;
+	w->account_opt.discover_max_usec = 8 * MS;
+	w->account_opt.none_usec = 30 * MS;
 	*state = w;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	struct world *w = *state;
-
-	account_free(w->a);
-	http_client_free(w->http);
-	fake_free(w->mds);
-	free(w->at.universe);
-	free(w->at.metadata);
-	sd_event_unref(w->event);
-	free(w);
 	return 0;
 }
 
 static void
 begin(struct world *w)
 {
-	static const struct account_ops ops = { .changed = on_changed };
-	struct err e;
-
-	/* The first turn, so that the loop knows what time it is. */
-	assert_true(sd_event_run(w->event, 0) >= 0);
-	assert_int_equal(account_metadata_new(&(struct account_setup){
-		.event = w->event, .http = w->http, .at = &w->at, .opt = &w->opt,
-		.ops = &ops, .userdata = w }, &w->a, &e), 0);
+	/* The loop knows what time it is, also where a test has waited. */
+	world_begin(w);
+	world_add_own(w);
 }
 
 static void
@@ -210,8 +172,8 @@ what_is_found_is_told_once(void **state)
 	struct world *w = *state;
 
 	begin_found(w);
-	assert_int_equal(w->changes, 1);
-	assert_int_equal(w->told[0], ACCOUNT_FOUND);
+	assert_int_equal(changes, 1);
+	assert_int_equal(told[0], ACCOUNT_FOUND);
 	assert_string_equal(account_email(w->a), VEC_EMAIL);
 	assert_string_equal(account_scopes(w->a)[0],
 			    "https://www.googleapis.com/auth/cloud-platform");
@@ -240,7 +202,7 @@ it_is_asked_for_until_it_is_found_and_no_more(void **state)
 			    fake_request(w->mds, i)->came >= gaps_ms[i] * MS);
 	fake_run_to(w->event, fake_now() + 40 * MS);
 	assert_int_equal(http_client_sent(w->http), WHERE + 6);
-	assert_int_equal(w->changes, 1);
+	assert_int_equal(changes, 1);
 }
 
 static void
@@ -256,7 +218,7 @@ the_last_failure_is_told_while_there_is_one(void **state)
 			       "looking for the VM's service account: "));
 	assert_non_null(strstr(account_last_error(w->a)->msg, "HTTP 503"));
 	assert_int_equal(account_state(w->a), ACCOUNT_SOUGHT);
-	assert_int_equal(w->changes, 0);
+	assert_int_equal(changes, 0);
 	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
 	assert_null(account_last_error(w->a));
@@ -297,21 +259,21 @@ while_the_vm_boots_no_account_is_not_believed(void **state)
 	struct waiter x = { 0 };
 	struct world *w = *state;
 
-	w->opt.boot_usec = fake_now() + 60 * MS;
+	w->account_opt.boot_usec = fake_now() + 60 * MS;
 	fake_say(w->mds, WHO, 404, VEC_A12_BODY);
 	begin(w);
 	assert_int_equal(wait_found(w, &x), 0);
 	RUN_UNTIL(w->event, account_last_error(w->a));
 	assert_int_equal(account_last_error(w->a)->kind, ERR_UNAVAILABLE);
 	RUN_UNTIL(w->event, account_state(w->a) != ACCOUNT_SOUGHT);
-	assert_true(fake_now() >= w->opt.boot_usec);
+	assert_true(fake_now() >= w->account_opt.boot_usec);
 	assert_int_equal(account_state(w->a), ACCOUNT_NONE);
 	assert_true(fake_count(w->mds) > 2);
 	assert_null(account_last_error(w->a));
 	assert_int_equal(x.called, 1);
 	assert_int_equal(x.e.kind, ERR_NOT_FOUND);
-	assert_int_equal(w->changes, 1);
-	assert_int_equal(w->told[0], ACCOUNT_NONE);
+	assert_int_equal(changes, 1);
+	assert_int_equal(told[0], ACCOUNT_NONE);
 }
 
 static void
@@ -319,11 +281,11 @@ an_account_that_comes_while_the_vm_boots_is_found(void **state)
 {
 	struct world *w = *state;
 
-	w->opt.boot_usec = fake_now() + USEC_PER_MIN;
+	w->account_opt.boot_usec = fake_now() + USEC_PER_MIN;
 	fake_say_once(w->mds, WHO, 404, VEC_A12_BODY);
 	fake_say_once(w->mds, WHO, 404, VEC_A12_BODY);
 	begin_found(w);
-	assert_int_equal(w->changes, 1);
+	assert_int_equal(changes, 1);
 	assert_int_equal(fake_count(w->mds), 3);
 }
 
@@ -342,7 +304,7 @@ a_metadata_server_that_asks_for_time_gets_some(void **state)
 	assert_int_equal(fake_count(w->mds), 2);
 	/* As long as it is left alone where there is none, and no longer. */
 	assert_true(fake_request(w->mds, 1)->came - fake_request(w->mds, 0)->came >=
-		    w->opt.none_usec);
+		    w->account_opt.none_usec);
 }
 
 static void
@@ -371,8 +333,8 @@ where_there_is_none_it_is_looked_for_again_every_while(void **state)
 	for (size_t i = 1; i < 4; i++)
 		assert_true(fake_request(w->mds, i)->came -
 			    fake_request(w->mds, i - 1)->came >= 30 * MS);
-	assert_int_equal(w->changes, 2);
-	assert_int_equal(w->told[1], ACCOUNT_FOUND);
+	assert_int_equal(changes, 2);
+	assert_int_equal(told[1], ACCOUNT_FOUND);
 	assert_null(account_last_error(w->a));
 	fake_run_to(w->event, fake_now() + 40 * MS);
 	assert_int_equal(http_client_sent(w->http), WHERE + 4);
@@ -396,7 +358,7 @@ where_the_machine_is_is_asked_once_and_before_who_it_is(void **state)
 	begin_found(w);
 	assert_int_equal(fake_count(w->mds), 2);
 	assert_non_null(strstr(fake_request(w->mds, 0)->text, UNIVERSE));
-	fake_run_to(w->event, fake_now() + 2 * w->opt.none_usec);
+	fake_run_to(w->event, fake_now() + 2 * w->account_opt.none_usec);
 	account_rediscover(w->a);
 	RUN_UNTIL(w->event, fake_count_of(w->mds, WHO) == 2);
 	assert_int_equal(fake_count_of(w->mds, UNIVERSE), 1);
@@ -432,13 +394,13 @@ a_machine_in_another_universe_has_no_account_for_us(void **state)
 	   a failure changes nothing. */
 	fake_say_once(w->mds, UNIVERSE, 503, "");
 	RUN_UNTIL(w->event, fake_count_of(w->mds, UNIVERSE) >= 4);
-	assert_int_equal(w->changes, 1);
+	assert_int_equal(changes, 1);
 	assert_int_equal(fake_count_of(w->mds, "service-accounts"), 0);
 	assert_int_equal(wait_found(w, &late), -EREMOTEIO);
 	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	fake_say(w->mds, UNIVERSE, 200, "googleapis.com");
 	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
-	assert_int_equal(w->changes, 2);
+	assert_int_equal(changes, 2);
 }
 
 static void
@@ -469,14 +431,14 @@ while_the_vm_boots_a_missing_universe_is_not_held_against_it(void **state)
 {
 	struct world *w = *state;
 
-	w->opt.boot_usec = UINT64_MAX;
+	w->account_opt.boot_usec = UINT64_MAX;
 	set_universe(w, "apis.example");
 	fake_say_once(w->mds, UNIVERSE, 404, "");
 	fake_say_once(w->mds, UNIVERSE, 404, "");
 	fake_say(w->mds, UNIVERSE, 200, "apis.example");
 	begin_found(w);
-	assert_int_equal(w->changes, 1);
-	assert_int_equal(w->told[0], ACCOUNT_FOUND);
+	assert_int_equal(changes, 1);
+	assert_int_equal(told[0], ACCOUNT_FOUND);
 }
 
 static void
@@ -541,7 +503,7 @@ what_is_not_found_yet_is_not_looked_for_faster(void **state)
 {
 	struct world *w = *state;
 
-	w->opt.none_usec = 0;
+	w->account_opt.none_usec = 0;
 	begin(w);
 	account_rediscover(w->a);
 	assert_int_equal(http_client_sent(w->http), 0);
@@ -575,7 +537,7 @@ the_same_account_found_anew_changes_nothing(void **state)
 		  "\"scopes\":[]}");
 	RUN_UNTIL(w->event, !account_scopes(w->a)[0]);
 	assert_string_equal(account_email(w->a), VEC_EMAIL);
-	assert_int_equal(w->changes, 1);
+	assert_int_equal(changes, 1);
 }
 
 static void
@@ -592,8 +554,8 @@ another_account_is_a_change(void **state)
 	fake_say(w->mds, WHO, 200, OTHER_BODY);
 	account_rediscover(w->a);
 	RUN_UNTIL(w->event, account_is(w->a, OTHER_EMAIL));
-	assert_int_equal(w->changes, 2);
-	assert_int_equal(w->told[1], ACCOUNT_FOUND);
+	assert_int_equal(changes, 2);
+	assert_int_equal(told[1], ACCOUNT_FOUND);
 	/* The access token was the other's. */
 	assert_int_equal(wait_token(w, &y), 0);
 	RUN_UNTIL(w->event, y.called);
@@ -634,7 +596,7 @@ a_look_in_vain_leaves_what_was_found(void **state)
 	RUN_UNTIL(w->event, account_last_error(w->a));
 	assert_int_equal(account_state(w->a), ACCOUNT_FOUND);
 	assert_string_equal(account_email(w->a), VEC_EMAIL);
-	assert_int_equal(w->changes, 1);
+	assert_int_equal(changes, 1);
 }
 
 static void
@@ -645,11 +607,11 @@ an_account_may_go(void **state)
 	look_anew(w, 404, VEC_A12_BODY);
 	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_NONE);
 	assert_null(account_email(w->a));
-	assert_int_equal(w->changes, 2);
-	assert_int_equal(w->told[1], ACCOUNT_NONE);
+	assert_int_equal(changes, 2);
+	assert_int_equal(told[1], ACCOUNT_NONE);
 	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
-	assert_int_equal(w->changes, 3);
+	assert_int_equal(changes, 3);
 }
 
 /* --- waiting for it ----------------------------------------------------------- */
@@ -1032,7 +994,7 @@ it_may_be_freed_with_questions_under_way(void **state)
 	assert_null(account_free(NULL));
 }
 
-#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 
 int
 main(void)

@@ -11,12 +11,9 @@
 
 #include <cmocka.h>
 
-#include "fake-metadata.h"
-#include "token/flows.h"
 #include "vectors.h"
+#include "world.h"
 
-#define MS	USEC_PER_MSEC
-#define WHO	"service-accounts/default/?recursive=true"
 #define DOUBT	(40 * MS)
 #define SPAN	(60 * MS)
 
@@ -86,26 +83,16 @@ static const struct flow_ops two = {
 	.clear = fake_clear,
 };
 
-struct world {
-	sd_event *event;
-	struct http_client *http;
-	struct fake *mds;
-	struct endpoints at;
-	struct account *a;
-	struct flow_context ctx;
-	struct flows_options opt;
-	struct flows *fs;
-	unsigned told;
-	char last[480];		/* what was told last */
-};
+static struct flows_options opt;
+static unsigned told;
+static char last[480];		/* what was told last */
 
 static void
 on_changed(void *userdata, const struct flow_status *s)
 {
-	struct world *w = userdata;
-
-	w->told++;
-	snprintf(w->last, sizeof(w->last), "%s %s %s", s->name,
+	assert_ptr_equal(userdata, &opt);
+	told++;
+	snprintf(last, sizeof(last), "%s %s %s", s->name,
 		 s->format == TOKEN_FULL ? "full" : "standard",
 		 s->denied ? s->why->msg : "serves");
 }
@@ -113,33 +100,17 @@ on_changed(void *userdata, const struct flow_status *s)
 static int
 setup(void **state)
 {
-	static const struct account_ops ops = { .changed = NULL };
-	struct world *w = xcalloc(1, sizeof(*w));
-	struct account_options o = {
-		.discover_first_usec = MS,
-		.discover_max_usec = 4 * MS,
-		.none_usec = 10 * MS,
-		.token_usec = 10 * USEC_PER_SEC,
-	};
+	struct world *w = world_new();
 
 	TAILQ_INIT(&flying);
 	begun[0] = begun[1] = 0;
 	impossible = false;
 	begin_fails = NULL;
-	assert_true(sd_event_new(&w->event) >= 0);
-	w->http = fake_client_new(w->event);
-	w->mds = fake_new(w->event);
-	w->at.universe = xstrdup(ENDPOINT_UNIVERSE);
-	w->at.metadata = xstrdup(fake_url(w->mds));
-	assert_int_equal(account_metadata_new(&(struct account_setup){
-		.event = w->event, .http = w->http, .at = &w->at, .opt = &o,
-		.ops = &ops, .userdata = w }, &w->a, NULL), 0);
-	w->ctx = (struct flow_context){ .event = w->event, .http = w->http,
-					.clock = fake_clock_new(w->event, NULL,
-								NULL),
-					.at = &w->at, .account = w->a };
-	w->opt = (struct flows_options){ .doubt_usec = DOUBT, .again_usec = SPAN,
-					 .again_max_usec = 4 * SPAN };
+	told = 0;
+	opt = (struct flows_options){ .doubt_usec = DOUBT, .again_usec = SPAN,
+				      .again_max_usec = 4 * SPAN };
+	w->account_opt.none_usec = 10 * MS;
+	world_add_own(w);
 	*state = w;
 	return 0;
 }
@@ -147,19 +118,8 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	struct world *w = *state;
-
 	assert_true(TAILQ_EMPTY(&flying));
-	flows_free(w->fs);
-	clock_free(w->ctx.clock);
-	account_free(w->a);
-	http_client_free(w->http);
-	fake_free(w->mds);
-	free(w->at.universe);
-	free(w->at.metadata);
-	sd_event_unref(w->event);
-	free(w);
-	return 0;
+	return world_teardown(state);
 }
 
 static void
@@ -168,10 +128,9 @@ begin_with(struct world *w, const struct flow_ops *first,
 {
 	const struct flow_ops *const list[] = { first, second, NULL };
 
-	assert_true(sd_event_run(w->event, 0) >= 0);
-	assert_int_equal(flows_new(&w->ctx, list, &w->opt, on_changed, w, &w->fs,
-				   NULL), 0);
-	w->ctx.flows = w->fs;
+	world_begin(w);
+	assert_int_equal(flows_new(&w->ctx, list, &opt, on_changed, &opt,
+				   &w->ctx.flows, NULL), 0);
 }
 
 static void
@@ -216,7 +175,8 @@ ask_for(struct world *w, struct caller *c, const char *audience,
 	enum token_format format)
 {
 	struct token_key key = { TOKEN_ID, "default",
-				 flows_variant(w->fs, format, false), audience };
+				 flows_variant(w->ctx.flows, format, false),
+				 audience };
 
 	c->w = w;
 	c->called = 0;
@@ -307,7 +267,7 @@ static bool
 is_denied(const struct world *w, const char *flow, enum token_format format)
 {
 	struct flow_status s[FLOWS_MAX * TOKEN_FORMATS];
-	size_t n = flows_status(w->fs, s);
+	size_t n = flows_status(w->ctx.flows, s);
 
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(s[i].name, flow) == 0 && s[i].format == format) {
@@ -340,7 +300,7 @@ the_first_flow_serves(void **state)
 	assert_true(c.got);
 	assert_string_equal(c.flow, "one");
 	assert_int_equal(begun[1], 0);
-	assert_int_equal(w->told, 0);
+	assert_int_equal(told, 0);
 }
 
 static void
@@ -368,23 +328,24 @@ variants_tell_apart_what_differs(void **state)
 	char *standard;
 
 	begin(w);
-	standard = xstrdup(flows_variant(w->fs, TOKEN_STANDARD, false));
+	standard = xstrdup(flows_variant(w->ctx.flows, TOKEN_STANDARD, false));
 	assert_string_equal(standard, "standard/one,two/0");
-	assert_string_equal(flows_variant(w->fs, TOKEN_STANDARD, true), standard);
-	assert_string_equal(flows_variant(w->fs, TOKEN_FULL, false),
+	assert_string_equal(flows_variant(w->ctx.flows, TOKEN_STANDARD, true),
+			    standard);
+	assert_string_equal(flows_variant(w->ctx.flows, TOKEN_FULL, false),
 			    "full/one,two/0");
-	assert_string_equal(flows_variant(w->fs, TOKEN_FULL, true),
+	assert_string_equal(flows_variant(w->ctx.flows, TOKEN_FULL, true),
 			    "full+licenses/one,two/0");
-	assert_int_equal(flows_format(w->fs), TOKEN_STANDARD);
-	w->fs = flows_free(w->fs);
+	assert_int_equal(flows_format(w->ctx.flows), TOKEN_STANDARD);
+	w->ctx.flows = flows_free(w->ctx.flows);
 
 	begin_with(w, &one, NULL);
-	assert_string_equal(flows_variant(w->fs, TOKEN_FULL, true),
+	assert_string_equal(flows_variant(w->ctx.flows, TOKEN_FULL, true),
 			    "standard/one/0");
-	w->fs = flows_free(w->fs);
+	w->ctx.flows = flows_free(w->ctx.flows);
 
 	begin_with(w, &two, &one);
-	assert_int_equal(flows_format(w->fs), TOKEN_FULL);
+	assert_int_equal(flows_format(w->ctx.flows), TOKEN_FULL);
 	free(standard);
 }
 
@@ -394,20 +355,20 @@ another_account_has_other_keys(void **state)
 	struct world *w = *state;
 
 	begin(w);
-	flows_account_changed(w->fs);		/* still sought */
+	flows_account_changed(w->ctx.flows);		/* still sought */
 	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
-	flows_account_changed(w->fs);
-	flows_account_changed(w->fs);
-	assert_string_equal(flows_variant(w->fs, TOKEN_STANDARD, false),
+	flows_account_changed(w->ctx.flows);
+	flows_account_changed(w->ctx.flows);
+	assert_string_equal(flows_variant(w->ctx.flows, TOKEN_STANDARD, false),
 			    "standard/one,two/0");
 	fake_say(w->mds, WHO, 200, "{\"aliases\":[],\"scopes\":[],\"email\":"
 		 "\"x@y.gserviceaccount.com\"}");
 	pass(w, 15 * MS);
 	account_rediscover(w->a);
 	RUN_UNTIL(w->event, strcmp(account_email(w->a), VEC_EMAIL) != 0);
-	flows_account_changed(w->fs);
-	assert_string_equal(flows_variant(w->fs, TOKEN_STANDARD, false),
+	flows_account_changed(w->ctx.flows);
+	assert_string_equal(flows_variant(w->ctx.flows, TOKEN_STANDARD, false),
 			    "standard/one,two/1");
 }
 
@@ -423,7 +384,7 @@ a_denial_of_the_account_passes_to_the_next_flow_at_once(void **state)
 	ask(w, &c, "a");
 	denied("one", "a");
 	assert_true(DENIED(w));
-	assert_string_equal(w->last, "one standard it fails");
+	assert_string_equal(last, "one standard it fails");
 	succeeds("two", "a");
 	assert_string_equal(c.flow, "two");
 
@@ -432,7 +393,7 @@ a_denial_of_the_account_passes_to_the_next_flow_at_once(void **state)
 	assert_null(in_flight("one", "b"));
 	succeeds("two", "b");
 	assert_int_equal(begun[0], 1);
-	assert_int_equal(w->told, 1);
+	assert_int_equal(told, 1);
 }
 
 static void
@@ -472,7 +433,7 @@ a_flow_that_is_down_is_waited_for(void **state)
 	}
 	assert_false(DENIED(w));
 	assert_int_equal(begun[1], 0);
-	assert_int_equal(w->told, 0);
+	assert_int_equal(told, 0);
 }
 
 static void
@@ -484,10 +445,10 @@ what_the_scopes_deny_is_not_even_begun(void **state)
 
 	impossible = true;
 	begin(w);
-	assert_int_equal(flows_error(w->fs, &e), 0);
+	assert_int_equal(flows_error(w->ctx.flows, &e), 0);
 	ask(w, &c, "a");
 	assert_int_equal(begun[0], 0);
-	assert_string_equal(w->last, "one standard one: no scope");
+	assert_string_equal(last, "one standard one: no scope");
 	succeeds("two", "a");
 	assert_true(c.got);
 	/* The same every time that it would be its turn, and told once. */
@@ -497,7 +458,7 @@ what_the_scopes_deny_is_not_even_begun(void **state)
 		succeeds("two", "a");
 	}
 	assert_int_equal(begun[0], 0);
-	assert_int_equal(w->told, 1);
+	assert_int_equal(told, 1);
 }
 
 static void
@@ -540,16 +501,16 @@ all_denied_is_told_in_the_first_ones_words(void **state)
 	assert_int_equal(begun[0] + begun[1], 2);
 
 	/* Full tokens are another matter, and then no more. */
-	assert_int_equal(flows_error(w->fs, &e), 0);
+	assert_int_equal(flows_error(w->ctx.flows, &e), 0);
 	assert_int_equal(ask_for(w, &full, "a", TOKEN_FULL), 0);
 	fails_with("two", "a", second);
 	assert_string_equal(full.e.hint, "mend it");
-	assert_true(flows_error(w->fs, &e) < 0);
+	assert_true(flows_error(w->ctx.flows, &e) < 0);
 	assert_string_equal(e.hint, "mend it");
 
 	/* When the next try is due, nobody knows. */
 	pass(w, SPAN + MS);
-	assert_int_equal(flows_error(w->fs, &e), 0);
+	assert_int_equal(flows_error(w->ctx.flows, &e), 0);
 }
 
 /* --- how long --------------------------------------------------------------- */
@@ -568,7 +529,7 @@ a_denied_flow_is_tried_again_after_times_that_double(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(spans); i++) {
 		struct flow_status s[FLOWS_MAX * TOKEN_FORMATS];
 
-		flows_status(w->fs, s);
+		flows_status(w->ctx.flows, s);
 		assert_true(s[0].again_usec <= spans[i]);
 		assert_true(s[0].again_usec > spans[i] / 2);
 		assert_int_equal(begun[0], 1 + i);
@@ -579,14 +540,14 @@ a_denied_flow_is_tried_again_after_times_that_double(void **state)
 		doubted("one", "a");		/* there is no doubt by now */
 		succeeds("two", "a");
 	}
-	assert_int_equal(w->told, 1);
+	assert_int_equal(told, 1);
 
 	pass(w, 4 * SPAN + MS);
 	ask(w, &c, "a");
 	succeeds("one", "a");
 	assert_false(DENIED(w));
-	assert_string_equal(w->last, "one standard serves");
-	assert_int_equal(w->told, 2);
+	assert_string_equal(last, "one standard serves");
+	assert_int_equal(told, 2);
 	assert_string_equal(c.flow, "one");
 }
 
@@ -634,7 +595,7 @@ a_trial_that_shows_nothing_changes_nothing(void **state)
 	ask(w, &c, "a");
 	fails_with("one", "a", error(ERR_GOOGLE, ERR_SCOPE_REQUEST, false));
 	succeeds("two", "a");
-	assert_int_equal(w->told, 1);
+	assert_int_equal(told, 1);
 }
 
 static void
@@ -647,18 +608,18 @@ a_flush_forgets_denials(void **state)
 	ask(w, &c, "a");
 	denied("one", "a");
 	succeeds("two", "a");
-	flows_flush(w->fs);
+	flows_flush(w->ctx.flows);
 	assert_false(DENIED(w));
 	ask(w, &c, "a");
 	denied("one", "a");
 	succeeds("two", "a");
-	assert_int_equal(w->told, 2);		/* it was asked anew */
+	assert_int_equal(told, 2);		/* it was asked anew */
 	/* And what was told last is untrue once it serves. */
-	flows_flush(w->fs);
+	flows_flush(w->ctx.flows);
 	ask(w, &c, "a");
 	succeeds("one", "a");
-	assert_int_equal(w->told, 3);
-	assert_string_equal(w->last, "one standard serves");
+	assert_int_equal(told, 3);
+	assert_string_equal(last, "one standard serves");
 }
 
 static void
@@ -671,9 +632,9 @@ a_denial_that_outlives_a_change_of_account_is_told_once(void **state)
 	fake_say(w->mds, WHO, 200, VEC_A2_BODY);
 	RUN_UNTIL(w->event, account_state(w->a) == ACCOUNT_FOUND);
 	for (int i = 0; i < 3; i++)
-		flows_account_changed(w->fs);
+		flows_account_changed(w->ctx.flows);
 	assert_true(DENIED(w));
-	assert_int_equal(w->told, 1);
+	assert_int_equal(told, 1);
 }
 
 static void
@@ -705,9 +666,9 @@ many_denials_at_a_time_count_once(void **state)
 		ask(w, &c[i], audiences[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
 		denied("one", audiences[i]);
-	flows_status(w->fs, s);
+	flows_status(w->ctx.flows, s);
 	assert_true(s[0].again_usec <= SPAN);
-	assert_int_equal(w->told, 1);
+	assert_int_equal(told, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
 		succeeds("two", audiences[i]);
 }
@@ -752,7 +713,7 @@ throttling_in_disguise_passes(void **state)
 		assert_true(c.got);
 	}
 	assert_false(DENIED(w));
-	assert_int_equal(w->told + begun[1], 0);
+	assert_int_equal(told + begun[1], 0);
 }
 
 static void
@@ -776,7 +737,7 @@ one_tries_again_for_all_who_are_held(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(c); i++)
 		succeeds("two", audiences[i]);
 	assert_int_equal(begun[0], 4);
-	assert_int_equal(w->told, 1);
+	assert_int_equal(told, 1);
 }
 
 static void
@@ -828,7 +789,7 @@ whoever_is_held_goes_as_soon_as_it_is_alone(void **state)
 	struct caller c = { .r = 0 }, d = { .r = 0 };
 	struct world *w = *state;
 
-	w->opt.doubt_usec = 20 * MS;
+	opt.doubt_usec = 20 * MS;
 	begin(w);
 	ask(w, &d, "busy");
 	ask(w, &c, "a");
@@ -848,7 +809,7 @@ a_success_beside_ends_the_doubt(void **state)
 	struct world *w = *state;
 
 	/* Longer than RUN_UNTIL() has patience. */
-	w->opt.doubt_usec = 100 * USEC_PER_SEC;
+	opt.doubt_usec = 100 * USEC_PER_SEC;
 	begin(w);
 	c.deadline = fake_now() + 1000 * USEC_PER_SEC;
 	ask(w, &d, "b");
@@ -923,7 +884,7 @@ those_who_are_held_may_leave(void **state)
 	succeeds("two", "c");
 	pass(w, 2 * DOUBT);
 
-	flows_flush(w->fs);
+	flows_flush(w->ctx.flows);
 	ask(w, &c, "a");
 	c.frees = NULL;
 	doubted("one", "a");
