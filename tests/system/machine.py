@@ -184,6 +184,33 @@ class Machine(Commands):
         self.cgroup.remove()
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_exception):
+        """What it had to say belongs to the failure."""
+        try:
+            if kind:
+                print(self.console())
+        finally:
+            self.stop()
+
     def cgroup_is_used(self):
         return any(path.exists() and path.read_text() for path in (
             top / self.cgroup.path / "cgroup.procs" for top in self.cgroup.tops))
+
+
+# --- what all tests ask of one
+
+
+def token(machine, audience, **properties):
+    return machine.peer("gce-oidc", "token", audience, **properties)
+
+
+def fresh(counter=iter(range(10 ** 6))):
+    """An audience of root's that nobody has had."""
+    return f"https://n{next(counter)}.example.com"
+
+
+def active(machine, unit):
+    return machine.prop("ActiveState", unit) == "active"

@@ -13,7 +13,7 @@ import re
 import pytest
 
 from conftest import Emulator, find_one, wait_for
-from machine import Machine, base_of
+from machine import Machine, base_of, fresh, token
 from steps import HURRY
 from vm import PLACES, emulator_options
 
@@ -80,17 +80,11 @@ def set_up(machine, google, client):
 
 @pytest.fixture(scope="module")
 def machine(suite, google, build_dir, stage, client):
-    machine = Machine(base_of(build_dir, suite), stage)
-    try:
+    with Machine(base_of(build_dir, suite), stage) as machine:
         set_up(machine, google, client)
         google.fault("token-endpoint", "refuse")        # until the first test
         machine.boot()
         yield machine
-    except BaseException:
-        print(machine.console())
-        raise
-    finally:
-        machine.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -100,14 +94,6 @@ def afterwards(request, google):
     machine = request.node.funcargs.get("machine")
     if machine:
         print(machine.call("journalctl", "--no-pager", "--lines=40").stdout)
-
-
-def token(machine, audience, **properties):
-    return machine.peer("gce-oidc", "token", audience, **properties)
-
-
-def fresh(counter=iter(range(10 ** 6))):
-    return f"https://n{next(counter)}.example.com"
 
 
 def face(machine, audience):

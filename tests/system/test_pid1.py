@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from conftest import Emulator, find_one, wait_for
-from machine import Machine, base_of
+from machine import Machine, active, base_of, fresh, token
 from steps import HURRY
 
 SOCKET, SERVICE = "gce-oidc-agent.socket", "gce-oidc-agent.service"
@@ -84,8 +84,7 @@ def google():
 
 @pytest.fixture(scope="module")
 def machine(google, suite, build_dir, stage, client):
-    machine = Machine(base_of(build_dir, suite), stage)
-    try:
+    with Machine(base_of(build_dir, suite), stage) as machine:
         machine.write(CONFIG, google.agent_config().replace(google.ca_file, CA) + HURRY +
                       RULES)
         machine.write(CA, pathlib.Path(google.ca_file).read_text())
@@ -98,11 +97,6 @@ def machine(google, suite, build_dir, stage, client):
         google.fault("metadata", "refuse")      # no network yet
         machine.boot()
         yield machine
-    except BaseException:
-        print(machine.console())
-        raise
-    finally:
-        machine.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -113,19 +107,6 @@ def afterwards(request, google):
     machine = request.node.funcargs.get("machine")
     if machine:
         print(machine.call("journalctl", "--no-pager", "--lines=40").stdout)
-
-
-def token(machine, audience, **properties):
-    return machine.peer("gce-oidc", "token", audience, **properties)
-
-
-def fresh(counter=iter(range(10 ** 6))):
-    """An audience of root's that nobody has had."""
-    return f"https://n{next(counter)}.example.com"
-
-
-def active(machine, unit):
-    return machine.prop("ActiveState", unit) == "active"
 
 
 def serves(machine):

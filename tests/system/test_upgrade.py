@@ -13,7 +13,7 @@ import threading
 import pytest
 
 from conftest import Emulator, wait_for
-from machine import Machine, base_of
+from machine import Machine, active, base_of, fresh, token
 from steps import HURRY
 
 AGENT, LIBRARY, DEVELOPMENT = "gce-oidc-agent", "libgce-oidc0", "libgce-oidc-dev"
@@ -67,8 +67,7 @@ def old(debs, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["bookworm", "trixie"])
 def machine(request, google, build_dir, debs, old):
-    machine = Machine(base_of(build_dir, request.param))
-    try:
+    with Machine(base_of(build_dir, request.param)) as machine:
         for path in (*debs.glob("*.deb"), *old.glob("*.deb")):
             version = "old" if path.parent == old else "new"
             file = machine.root / "packages" / version / f"{path.name.split('_')[0]}.deb"
@@ -82,11 +81,6 @@ def machine(request, google, build_dir, debs, old):
         wait_for(lambda: machine.call("systemctl", "is-system-running").stdout.strip() in
                  ("running", "degraded"), "it is up")
         yield machine
-    except BaseException:
-        print(machine.console())
-        raise
-    finally:
-        machine.stop()
 
 
 def dpkg(machine, action, *names):
@@ -95,18 +89,6 @@ def dpkg(machine, action, *names):
 
 def install(machine, version, *names):
     return dpkg(machine, "--install", *(f"/packages/{version}/{name}.deb" for name in names))
-
-
-def token(machine, audience, **properties):
-    return machine.peer("gce-oidc", "token", audience, **properties)
-
-
-def fresh(counter=iter(range(10 ** 6))):
-    return f"https://n{next(counter)}.example.com"
-
-
-def active(machine, unit):
-    return machine.prop("ActiveState", unit) == "active"
 
 
 def files(machine):
