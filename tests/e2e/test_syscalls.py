@@ -19,6 +19,7 @@ from cgroups import cgroups  # noqa: F401
 from conftest import wait_for
 from loopback import LISTEN, Loopback
 from raw_http import TOKEN, request, wire
+from timers import seconds_to_a_timer
 
 PROGRAM = pathlib.Path(os.environ.get("abs_builddir", ".")) / "gce-oidc-agent"
 IDLE = 10           # seconds that nothing may happen in
@@ -154,15 +155,6 @@ def start_quiet(start_agent, emulator):
     return start
 
 
-def seconds_to_a_timer(agent):
-    """Until the first of the agent's."""
-    lines = "".join(file.read_text() for file in
-                    pathlib.Path(f"/proc/{agent.pid}/fdinfo").iterdir())
-    left = [int(s) + int(ns) / 1e9
-            for s, ns in re.findall(r"^it_value: \((\d+), (\d+)\)", lines, re.MULTILINE)]
-    return min(s for s in left if s > 0)        # 0: not armed
-
-
 def calls_while_idle(agent):
     with Trace(agent) as trace:
         with pytest.raises(subprocess.TimeoutExpired):
@@ -182,7 +174,7 @@ def test_idle_agent_sleeps(start_quiet):
 def test_idle_agent_without_clients_sleeps(start_quiet):
     agent = start_quiet("1s")
     # The time-out of who has left is awaited once.
-    wait_for(lambda: seconds_to_a_timer(agent) > IDLE + 1, "no timer is near")
+    wait_for(lambda: seconds_to_a_timer(agent.pid) > IDLE + 1, "no timer is near")
     assert calls_while_idle(agent) == []
 
 
