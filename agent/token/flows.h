@@ -61,10 +61,11 @@ enum token_format flows_format(const struct flows *fs);
 /* How long to wait before a denial that may be throttling is asked about again. */
 uint64_t flows_doubt_usec(const struct flows *fs);
 
-/* Forget all denials: every flow is tried at the next miss. */
+/* Forget all denials: every flow is tried at the next miss, and what it is denied
+   is told anew. */
 void flows_flush(struct flows *fs);
-/* The account was found, or is another one: the same, and what its scopes deny is
-   known at once.  True where it is not the one that was found before. */
+/* The account was found, or is another one: forgets them, too, and what its scopes
+   deny is known at once.  True where it is not the one that was found before. */
 bool flows_account_changed(struct flows *fs);
 /* Go on as those of the same account did: until it is found, the same keys. */
 void flows_inherit(struct flows *fs, const struct flows *from);
