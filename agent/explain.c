@@ -11,16 +11,33 @@
 #define SCOPES_MAX	32
 #define PATH_MOST	4096		/* bytes of a cgroup's path */
 
+enum key {
+	KEY_USER,
+	KEY_GROUP,
+	KEY_UNIT,
+	KEY_SLICE,
+	KEY_HOST,
+	KEY_KIND,
+	KEY_ACCOUNT,
+	KEY_AUDIENCE,
+	KEY_SCOPE
+};
+
 struct question {
 	const struct config_names *names;
 	struct peer peer;
-	unsigned given;			/* bits of keys[] */
-	bool user_given, host_given;
+	unsigned given;			/* bits by enum key */
 	const char *unit, *slice;
 	struct policy_query query;
 	const char *scopes[SCOPES_MAX + 1];
 	size_t n_scopes;
 };
+
+static bool
+is_given(const struct question *q, enum key key)
+{
+	return q->given & 1U << key;
+}
 
 static int
 find_id(const struct policy_name *names, size_t n, const char *what,
@@ -45,7 +62,6 @@ find_id(const struct policy_name *names, size_t n, const char *what,
 static int
 set_user(struct question *q, const char *value, struct err *e)
 {
-	q->user_given = true;
 	return find_id(q->names->users, q->names->n_users, "user", value,
 		       &q->peer.uid, e);
 }
@@ -91,7 +107,6 @@ set_host(struct question *q, const char *value, struct err *e)
 		[TRI_NO] = "no", [TRI_YES] = "yes", [TRI_UNKNOWN] = "unknown",
 	};
 
-	q->host_given = true;
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(words[i], value) == 0) {
 			q->peer.host = (enum tri)i;
@@ -142,26 +157,24 @@ static const struct {
 	int (*set)(struct question *q, const char *value, struct err *e);
 	bool many;
 } keys[] = {
-	{ "user", set_user, false },
-	{ "group", set_group, true },
-	{ "unit", set_unit, false },
-	{ "slice", set_slice, false },
-	{ "host", set_host, false },
-	{ "kind", set_kind, false },
-	{ "account", set_account, false },
-	{ "audience", set_audience, false },
-	{ "scope", set_scope, true },
+	[KEY_USER] = { "user", set_user, false },
+	[KEY_GROUP] = { "group", set_group, true },
+	[KEY_UNIT] = { "unit", set_unit, false },
+	[KEY_SLICE] = { "slice", set_slice, false },
+	[KEY_HOST] = { "host", set_host, false },
+	[KEY_KIND] = { "kind", set_kind, false },
+	[KEY_ACCOUNT] = { "account", set_account, false },
+	[KEY_AUDIENCE] = { "audience", set_audience, false },
+	[KEY_SCOPE] = { "scope", set_scope, true },
 };
 
 static int
 set_key(struct question *q, size_t i, const char *value, struct err *e)
 {
-	unsigned bit = 1U << i;
-
-	if (q->given & bit && !keys[i].many)
+	if (is_given(q, (enum key)i) && !keys[i].many)
 		return err_set(e, ERR_REQUEST, "--explain takes one %s=: ask about "
 			       "one after the other", keys[i].key);
-	q->given |= bit;
+	q->given |= 1U << i;
 	return keys[i].set(q, value, e);
 }
 
@@ -186,7 +199,7 @@ judge_question(const struct question *q, struct err *e)
 {
 	bool needs = q->query.kind == POLICY_ID || q->query.kind == POLICY_JWT;
 
-	if (!q->user_given)
+	if (!is_given(q, KEY_USER))
 		return err_set(e, ERR_REQUEST, "--explain needs user=NAME: the "
 			       "kernel always knows it");
 	if (needs && !q->query.audience)
@@ -260,7 +273,7 @@ place_peer(struct question *q, const struct config *c, struct err *e)
 			       q->slice ? " in slice " : "",
 			       text_show_str(slice, q->slice ?: ""));
 	/* A container's, whatever else it is. */
-	if (!q->host_given && cgroup_judge_host("", buf_str(&b)) == TRI_NO)
+	if (!is_given(q, KEY_HOST) && cgroup_judge_host("", buf_str(&b)) == TRI_NO)
 		q->peer.host = TRI_NO;
 	return 0;
 }
