@@ -121,6 +121,12 @@ struct what {
 };
 
 static int
+timeout_of(const struct cli_token_options *o)
+{
+	return o->timeout_ms > 0 ? o->timeout_ms : TIMEOUT_MS;
+}
+
+static int
 ask(const struct cli *cli, const struct cli_token_options *o, const struct what *w,
     const void *body, size_t len, char **ret)
 {
@@ -135,7 +141,7 @@ ask(const struct cli *cli, const struct cli_token_options *o, const struct what 
 	if (!whole)
 		return cli_fail(CLI_INTERNAL, "memory is gone");
 	code = cli_post(cli, &c, whole, w->type, body, len,
-			o->timeout_ms > 0 ? o->timeout_ms : TIMEOUT_MS);
+			timeout_of(o));
 	if (code == CLI_OK)
 		code = take_member(&c, w->member, w->alphabet, ret);
 	conn_clear(&c);
@@ -192,8 +198,7 @@ signed_email(const struct cli *cli, const struct cli_token_options *o, char *buf
 
 	if (!target)
 		return cli_fail(CLI_INTERNAL, "memory is gone");
-	code = cli_get(cli, &c, target, o->timeout_ms > 0 ? o->timeout_ms
-							 : TIMEOUT_MS);
+	code = cli_get(cli, &c, target, timeout_of(o));
 	if (code == CLI_OK && !take_text(&c, ALNUM "@.-_+", buf, size))
 		code = cli_fail(CLI_PROTOCOL, "the agent's answer is no account's"
 				" address");
@@ -208,7 +213,7 @@ signed_universe(const struct cli *cli, const struct cli_token_options *o, char *
 {
 	struct conn c;
 	int code = cli_find(cli, &c, "/computeMetadata/v1/universe/universe-domain",
-			    o->timeout_ms > 0 ? o->timeout_ms : TIMEOUT_MS);
+			    timeout_of(o));
 
 	/* As Google's libraries have it. */
 	if (code == CLI_NOT_FOUND || (code == CLI_OK && c.answer.body_len == 0)) {
