@@ -216,19 +216,19 @@ enum tri
 cgroup_judge_host(const char *agent, const char *peer)
 {
 	enum tri v = *peer ? TRI_YES : TRI_UNKNOWN;
-	const char *same = agent, *ours, *key, *path;
+	const char *beside = agent, *ours, *key, *path;
 	size_t len, head;
 
 	/* The kernel lists the same hierarchies in the same order for both: most
 	   often they are next to each other. */
-	for (; *peer; peer = next_line(peer), same = next_line(same)) {
+	for (; *peer; peer = next_line(peer), beside = next_line(beside)) {
 		if (!read_line(peer, &key, &len, &path)) {
 			v = TRI_UNKNOWN;
 			continue;
 		}
 		head = (size_t)(path - peer);
-		ours = strncmp(same, peer, head + 1) == 0
-			? same + head : find_path(agent, key, len);
+		ours = strncmp(beside, peer, head + 1) == 0
+			? beside + head : find_path(agent, key, len);
 		if (path_in_container(path, ours ?: ""))
 			return TRI_NO;
 	}

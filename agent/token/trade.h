@@ -30,7 +30,8 @@ struct trade_offer {
 	const char *url;		/* of the token endpoint */
 	struct clock *clock;
 	const struct credential *credential;	/* has a key */
-	const char *audience;		/* of an ID token; NULL: an access token */
+	const char *audience;		/* of an ID token; NULL: an access token
+					   of SCOPE_CLOUD_PLATFORM */
 	const uint64_t *deadline;	/* as in http_client_start() */
 	uint64_t payer;			/* the same */
 	trade_done_fn *done;
