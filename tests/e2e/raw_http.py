@@ -5,6 +5,7 @@ import contextlib
 import select
 
 FLAVOR = ("Metadata-Flavor", "Google")
+ACCESS_FACE = "/computeMetadata/v1/instance/service-accounts/default/token"
 TOKEN = "/v1/token?audience=https://app.example.com"
 
 

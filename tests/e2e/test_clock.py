@@ -15,17 +15,11 @@ import time
 import pytest
 
 from conftest import ANYONE, wait_for
+from raw_http import ACCESS_FACE
+from signing import rule
 from steps import COLD, FAST, FIRST, HURRY, steps, warm_up
 
 FACE = "/computeMetadata/v1/instance/service-accounts/default/identity"
-ACCESS_FACE = "/computeMetadata/v1/instance/service-accounts/default/token"
-ACCESS_TO_ALL = """
-[rule access]
-peer = anyone
-host = any
-kind = access
-account = default
-"""
 NOTHING_REMEMBERED = FAST + "unavailable = 0\ndenied = 0\n"
 SLACK = 15              # seconds: dates are cut, machines are busy
 BACKDATE = 10
@@ -83,7 +77,7 @@ def test_with_a_clock_five_minutes_off_tokens_are_served_and_dated_by_google(
 @pytest.mark.parametrize("ahead", [300, -300])
 def test_access_token_with_minutes_left_is_served_for_these_minutes(start_agent, emulator, ahead):
     """It comes with seconds to live: whoever has the right time, they are as long."""
-    agent = start_agent(NOTHING_REMEMBERED, ANYONE + ACCESS_TO_ALL)
+    agent = start_agent(NOTHING_REMEMBERED, ANYONE + rule("access", name="access"))
     emulator.set(clock_offset=ahead, access_token_life=290, refresh_at=100)
     for name in ("first", "second"):
         agent.token(f"https://{name}.example.com")

@@ -12,6 +12,8 @@ import pytest
 
 from conftest import ANYONE, TESTS, wait_for
 from credfiles import DESKTOP, TARGET, impersonated_file, user_file, write
+from raw_http import ACCESS_FACE
+from signing import rule
 from steps import HURRY
 
 AUDIENCE = "https://app.example.com"
@@ -202,14 +204,6 @@ def test_clock_that_is_wrong_is_corrected_for_key_files_too(start, emulator, fil
 
 
 NOTHING_REMEMBERED = "unavailable = 0\ndenied = 0\n"
-ACCESS_FACE = "/computeMetadata/v1/instance/service-accounts/default/token"
-ACCESS_TO_ALL = """
-[rule access]
-peer = anyone
-host = any
-kind = access
-account = default
-"""
 
 
 @pytest.fixture
@@ -218,7 +212,7 @@ def start_with_key(start_agent, emulator, files):
     def start_with_key():
         path = files(emulator.key_file())
         return start_agent(HURRY + NOTHING_REMEMBERED + f"[account default]\ncredentials = {path}\n",
-                           ANYONE + ACCESS_TO_ALL, upstream=without_metadata(emulator),
+                           ANYONE + rule("access", name="access"), upstream=without_metadata(emulator),
                            prefix=ELSEWHERE)
     return start_with_key
 
